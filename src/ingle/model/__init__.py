@@ -1,0 +1,1 @@
+"""The nouns of Ingle as frozen values. No IO here."""
