@@ -5,22 +5,32 @@ import alone costs 5 ms of a cold start, and a list of strings needs no parser, 
 attack. The first string names the message; the tables below say what follows. Numbers are decimal digits.
 
 How a runner begins: it connects to the stream socket `node.sock` in IO_DIR, sends HELLO as runner, and waits; a spare
-waits long. The node answers with SETUP and two descriptors (SCM_RIGHTS), both SOCK_SEQPACKET, one message a packet:
+waits long. The node answers with SETUP and two descriptors (SCM_RIGHTS, with the first byte of SETUP), both
+SOCK_SEQPACKET, one message a packet. The runner then closes `node.sock`. The two, in this order:
 
 * inbox: INPUT messages, node to runner. The node keeps a duplicate of the runner's end, so that it can take back what
   the runner has not yet read: the kernel hands each packet to exactly one of them.
 * control: everything else, both ways. Its end of file means that the node is gone: the runner exits.
 
-Cancelling: the node sends CANCEL on control, then the signal CANCEL_SIGNAL to the runner; the handler reads control.
+The runner answers READY or START_FAILED (and exits) on control, then one OUTPUTS per input, as soon as it has ended.
+
+Cancelling: the node sends CANCEL on control, then the signal CANCEL_SIGNAL to the runner; its handler reads control. (Where
+the kernel can, the runner has that signal raised by the socket itself, F_SETSIG; the node's own is then merely a second
+one.) A CANCEL for an input that has ended is dropped; one for an input that waits in the inbox makes it fail as it begins.
 
 A client inside the container (user code calling other functions, from any process) connects to `node.sock` as well and
 sends HELLO as client; from then on both sides exchange u32 length + frame of the api wire.
 
 Bulk: a part above INLINE_BYTES_MAX is replaced by a file, named by the part that follows the empty one: the node puts
-files into IO_DIR/in (read-only inside), the runner into IO_DIR/out; the reader removes them when it can.
+files into IO_DIR/in (read-only inside), the runner into IO_DIR/out (its names begin with RUNNER_FILE); the reader
+removes them when it can. A file is complete before its name is said. START_FAILED never needs one: its texts are cut.
+
+Logs: stdout and stderr are pipes. Before the first bytes of another input the runner writes MARK + input id + MARK_END to
+that pipe. A mark may stand in the middle of a line (after output without a newline); what follows it belongs to that input.
+Bytes before the first mark belong to no input. Output is flushed before OUTPUTS is sent.
 """
 
-import struct
+import _struct as struct
 
 IO_DIR = "/run/ingle"
 SOCKET_NAME = "node.sock"
@@ -28,6 +38,11 @@ INLINE_BYTES_MAX = 96 << 10
 MESSAGE_BYTES_MAX = 160 << 10
 #: A real-time signal, as user code seldom wants those.
 CANCEL_SIGNAL = 41
+#: Generator items that may be sent before the first CREDIT, and ahead of it.
+YIELDS_AHEAD_MAX = 64
+RUNNER_FILE = "runner-"
+MARK = b"\x1eingle "
+MARK_END = b"\x1f\n"
 
 # Both ways, on node.sock.
 HELLO = b"hello"  # role (b"runner" or b"client"), pid as the runner sees it, Python minor version
@@ -39,8 +54,8 @@ CREDIT = b"credit"  # input id, items
 # Runner to node.
 READY = b"ready"  # pairs of phase name and milliseconds
 START_FAILED = b"start_failed"  # payload as packed by `pack_raised`
-OUTPUTS = b"outputs"  # of each input: input id, outcome, run in microseconds, payload, file
-YIELDED = b"yielded"  # input id, index of the first, then of each item: payload, file
+OUTPUTS = b"outputs"  # of each input: input id, outcome (model.call RETURNED or RAISED), run in microseconds, payload, file
+YIELDED = b"yielded"  # input id, index of the first (from 0), then of each item: pickled payload, file
 
 #: container, app, app_name, function, function_name, module, qualname, definition (file in IO_DIR/in, or empty), generator ("1" or
 #: empty), single_use, env (a message of pairs), functions (a message of pairs: name, id)
