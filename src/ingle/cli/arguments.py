@@ -105,7 +105,9 @@ def option(name: str, hint: Any, default: Any) -> click.Option:
         if hint is inspect.Parameter.empty and type(default) in SCALARS:
             hint = type(default)
     if hint is bool:
-        return click.Option([f"{flag}/{flag.replace('--', '--no-', 1)}", name], type=click.BOOL, is_flag=True, **settings)
+        return click.Option(
+            [f"{flag}/{flag.replace('--', '--no-', 1)}", name], type=click.BOOL, is_flag=True, **settings
+        )
     if hint in (list, typing.List) or typing.get_origin(hint) is list:  # noqa: UP006
         inner = (typing.get_args(hint) or (str,))[0]
         return click.Option([flag, name], type=scalar_type(inner), multiple=True, help="May be repeated.", **settings)

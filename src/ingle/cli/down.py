@@ -2,9 +2,6 @@
 
 import click
 
-from ingle.launch import local
-from ingle.launch.state import default_directory
-
 
 @click.command()
 def down() -> int:
@@ -12,6 +9,9 @@ def down() -> int:
 
     Detached apps and accepted spawned calls are kept; they go on at the next start.
     """
+    from ingle.launch import local
+    from ingle.launch.state import default_directory
+
     state = default_directory()
     if local.stop(state):
         click.echo("Ingle is stopped.")

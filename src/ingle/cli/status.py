@@ -13,8 +13,8 @@ from ingle.launch.state import default_directory
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(as_json: bool) -> int:
     """Say what runs: the platform of this machine, or the server that is configured. Exit code 1: nothing does."""
-    from ingle.sdk import http
     from ingle import exceptions as ex
+    from ingle.sdk import http
 
     here = local.status(default_directory())
     remote: dict | None = None

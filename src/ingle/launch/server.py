@@ -28,8 +28,9 @@ def run_server(state: Path, host: str, port: int) -> int:
     """Serve until SIGTERM; returns the exit code."""
 
     async def start() -> tuple[service.Service, dict[str, Any]]:
-        from ingle.server.main import Server, ServerConfig
         from importlib.metadata import version
+
+        from ingle.server.main import Server, ServerConfig
 
         place = State(state)
         place.prepare()

@@ -239,7 +239,9 @@ class Supervisor:
             # The same address after a restart, whatever port was free the first time.
             url = child.ready["url"]
             port = url.rpartition(":")[2]
-            child.argv = [port if before == "--port" else arg for before, arg in zip(["", *child.argv], child.argv)]
+            child.argv = [
+                port if before == "--port" else arg for before, arg in zip(["", *child.argv], child.argv, strict=False)
+            ]
             if self.node and self.node.pid is None and self.node.start_at is None:
                 self.node.argv = [url if arg == "{url}" else arg for arg in self.node.argv]
                 self.start(self.node)

@@ -125,7 +125,7 @@ def test_a_type_no_option_can_give():
     def bad(thing: Thing):
         return thing
 
-    def good(thing: Thing = None, x: int = 1):  # noqa: RUF013
+    def good(thing: Thing = None, x: int = 1):
         return thing, x
 
     with pytest.raises(ex.InvalidError, match=r"`thing` of bad\(\)"):

@@ -1,0 +1,268 @@
+"""`ingle run`: run a function or a local entrypoint of a file, its functions in containers."""
+
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+
+from ingle import exceptions as ex
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Something that can be run."""
+
+    app: Any
+    name: str
+    function: Callable[..., Any]  #: the user's own
+    remote: Any = None  #: the Function, if it runs in a container
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("-m", "module", is_flag=True, help="The target is a module: ingle run -m package.module[::function].")
+@click.option("-d", "--detach", is_flag=True, help="Let the app live on when this program ends.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress; only the program's output and the containers' logs.")
+@click.option(
+    "-w",
+    "--write-result",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the result to a file: str and bytes as they are, other values as JSON, else as repr.",
+)
+@click.option("--name", help="Name of the app, instead of the one in the file.")
+@click.option("--timestamps", is_flag=True, help="Begin each line of the containers' logs with its time.")
+@click.argument("target", metavar="FILE[::FUNCTION]")
+@click.argument("arguments", metavar="[ARGUMENTS]...", nargs=-1, type=click.UNPROCESSED)
+def run(
+    module: bool,
+    detach: bool,
+    quiet: bool,
+    write_result: Path | None,
+    name: str | None,
+    timestamps: bool,
+    target: str,
+    arguments: tuple[str, ...],
+) -> int:
+    """Run a function or a local entrypoint of a file; its functions run in containers.
+
+    What stands after FILE are the function's own options, made from its signature:
+
+        ingle run thumbs.py --folder ./photos
+
+        ingle run thumbs.py::shrink --help
+
+    With no server configured, one is started on this machine.
+    """
+    from ingle.cli.arguments import parse
+    from ingle.cli.screen import Screen
+
+    place, _, wanted = target.partition("::")
+    with Screen(quiet=quiet, timestamps=timestamps) as screen:
+        _interruptible(screen)
+        try:
+            loaded = load_module(place) if module else load_file(place)
+            chosen = choose(loaded, wanted, place)
+            positional, named = parse(chosen.function, chosen.name, f"ingle run {target}", list(arguments))
+            value = execute(chosen, positional, named, screen, detach=detach, name=name)
+            if write_result is not None:
+                write_value(write_result, value)
+            elif chosen.remote is not None:
+                show_value(value)
+            return 0
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except SystemExit as stop:
+            return _exit_code(stop)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except BaseException as error:
+            return complain(error)
+
+
+def complain(error: BaseException) -> int:
+    """Show what went wrong; returns the exit code. An error of ours that no line of the user's led to is a sentence."""
+    from ingle.cli import trace
+
+    trace.clean(error)
+    if isinstance(error, ex.Error) and error.__traceback__ is None:
+        raise error
+    trace.show(error)
+    return 1
+
+
+def _exit_code(stop: SystemExit) -> int:
+    """As Python itself would end."""
+    if stop.code is None or isinstance(stop.code, int):
+        return stop.code or 0
+    click.echo(str(stop.code), file=sys.stderr)
+    return 1
+
+
+def _interruptible(screen: Any) -> None:
+    """The first Ctrl-C ends the program in order, and stops its app; a second one ends it at once."""
+    before = False
+
+    def on_interrupt(number: int, frame: Any) -> None:
+        nonlocal before
+        if before:
+            screen.close()
+            os._exit(INTERRUPTED)
+        before = True
+        screen.say("Stopping. Ctrl-C again ends at once.")
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, on_interrupt)
+
+
+# ---- what to run
+
+
+def load_file(place: str) -> ModuleType:
+    """Import a file as the module of its name, with its directory first on the path.
+
+    Raises:
+        click.UsageError: there is no such file, or it cannot be a module.
+    """
+    path = Path(place)
+    if not path.is_file():
+        hint = f"; did you mean: ingle run -m {place}" if not place.endswith(".py") and "/" not in place else ""
+        raise click.UsageError(f"there is no file {place}{hint}")
+    name = path.stem
+    if path.suffix != ".py" or "." in name:
+        raise click.UsageError(f"{place} is no Python module: the name must end in .py and have no other dot")
+    if name == "ingle" or name in sys.modules or name in sys.builtin_module_names:
+        raise click.UsageError(f"{place} has the name of a module that Python or Ingle needs: rename the file")
+    sys.path.insert(0, str(path.resolve().parent))
+    sys.argv = [place]
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None and spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[name] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def load_module(name: str) -> ModuleType:
+    """Import a module by its name, from the current directory first.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    sys.path.insert(0, os.getcwd())
+    sys.argv = [name]
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(error.name + ".")):
+            raise click.UsageError(f"there is no module {name} in {os.getcwd()} or on the path") from None
+        raise
+
+
+def choose(loaded: ModuleType, wanted: str, place: str) -> Choice:
+    """The entrypoint or function of that name; without a name the only entrypoint, else the only function.
+
+    Raises:
+        click.UsageError: there is none, or more than one; the message lists the choices.
+    """
+    choices = list_choices(loaded)
+    if not choices:
+        raise click.UsageError(
+            f"{place} has nothing to run: it needs an `app = ingle.App(…)` with an @app.local_entrypoint() or an "
+            "@app.function()"
+        )
+    if wanted:
+        found = [c for c in choices if c.name == wanted]
+        if found:
+            return found[0]
+        raise click.UsageError(f"{place} has no {wanted}; {_listed(choices, place)}")
+    entrypoints = [c for c in choices if c.remote is None]
+    some = entrypoints or choices
+    if len(some) > 1:
+        raise click.UsageError(f"{place} has more than one thing to run; {_listed(choices, place)}")
+    return some[0]
+
+
+def _listed(choices: list[Choice], place: str) -> str:
+    return "choose one: " + ", ".join(f"{place}::{c.name}" for c in choices)
+
+
+def list_choices(loaded: ModuleType) -> list[Choice]:
+    """Everything that can be run in the module: the entrypoints of its apps, then their functions."""
+    from ingle.sdk.app import App
+
+    apps = {id(value): value for value in vars(loaded).values() if isinstance(value, App)}
+    choices = []
+    for app in apps.values():
+        choices += [Choice(app, e.name, e.raw) for e in app.registered_entrypoints.values()]
+    for app in apps.values():
+        choices += [Choice(app, f.name, f.local, f) for f in app.registered_functions.values()]
+    return choices
+
+
+# ---- running it
+
+
+def execute(
+    chosen: Choice, positional: list, named: dict, screen: Any, *, detach: bool, name: str | None, source: Any = None
+) -> Any:
+    """Run the app around the entrypoint or the function; returns its value."""
+    from ingle.sdk.output import showing
+
+    with showing(screen), chosen.app.run(name=name, detach=detach, source=source):
+        if chosen.remote is None:
+            value = chosen.function(*positional, **named)
+            if inspect.iscoroutine(value):
+                import asyncio
+
+                value = asyncio.run(_awaited(value))
+            return value
+        if chosen.remote.is_generator:
+            for item in chosen.remote.remote_gen(*positional, **named):
+                show_value(item)
+            return None
+        return chosen.remote.remote(*positional, **named)
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
+
+
+# ---- its result
+
+
+def show_value(value: Any) -> None:
+    """A function's result on the screen; None is nothing to show."""
+    if value is not None:
+        click.echo(value if isinstance(value, str) else repr(value))
+
+
+def write_value(path: Path, value: Any) -> None:
+    """A result into a file.
+
+    Raises:
+        click.ClickException: it cannot be written.
+    """
+    try:
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            path.write_bytes(value)
+        elif isinstance(value, str):
+            path.write_text(value)
+        else:
+            try:
+                text = json.dumps(value)
+            except (TypeError, ValueError):
+                text = repr(value)
+            path.write_text(text + "\n")
+    except OSError as error:
+        raise click.ClickException(f"the result cannot be written to {path}: {error.strerror}") from None
