@@ -73,7 +73,7 @@ def to_environment() -> dict[str, str]:
 
 def _from_environment() -> None:
     names = ("container", "app", "app_name", "function", "function_name")
-    values = dict(zip(names, os.environ[_VARIABLE].split("\n")))
+    values = dict(zip(names, os.environ[_VARIABLE].split("\n"), strict=False))
     pairs = [line.rpartition("=") for line in os.environ.get("INGLE_FUNCTIONS", "").split("\n") if line]
     enter(values, {name: value for name, _, value in pairs}, os.environ.get("INGLE_IO_DIR", "/run/ingle"))
 

@@ -52,9 +52,11 @@ INPUT = b"input"  # input id, payload, file (b"" or its name; then the payload i
 CANCEL = b"cancel"  # input id, reason (b"cancelled" or b"timeout")
 CREDIT = b"credit"  # input id, items
 # Runner to node.
-READY = b"ready"  # pairs of phase name and milliseconds
+READY = b"ready"  # pairs of phase name and milliseconds (with decimals: "1.250")
 START_FAILED = b"start_failed"  # payload as packed by `pack_raised`
-OUTPUTS = b"outputs"  # of each input: input id, outcome (model.call RETURNED or RAISED), run in microseconds, payload, file
+OUTPUTS = (
+    b"outputs"  # of each input: input id, outcome (model.call RETURNED or RAISED), run in microseconds, payload, file
+)
 YIELDED = b"yielded"  # input id, index of the first (from 0), then of each item: pickled payload, file
 
 #: container, app, app_name, function, function_name, module, qualname, definition (file in IO_DIR/in, or empty), generator ("1" or
@@ -69,9 +71,22 @@ class WireError(ValueError):
     """The bytes are no message."""
 
 
+def _head(count: int) -> struct.Struct:
+    head = _HEADS.get(count)
+    if head is None:
+        head = struct.Struct(f"<H{count}I")
+        if count < _HEADS_MAX:
+            _HEADS[count] = head
+    return head
+
+
+_HEADS_MAX = 64
+_HEADS: dict[int, struct.Struct] = {}
+
+
 def pack(*parts: bytes) -> bytes:
     """One message."""
-    return struct.pack(f"<H{len(parts)}I", len(parts), *map(len, parts)) + b"".join(parts)
+    return _head(len(parts)).pack(len(parts), *map(len, parts)) + b"".join(parts)
 
 
 def unpack(message: bytes) -> list[bytes]:
@@ -82,7 +97,7 @@ def unpack(message: bytes) -> list[bytes]:
     """
     try:
         (count,) = struct.unpack_from("<H", message)
-        lengths = struct.unpack_from(f"<{count}I", message, 2)
+        _, *lengths = _head(count).unpack_from(message)
     except struct.error:
         raise WireError("the message is cut off") from None
     at = 2 + 4 * count
@@ -95,6 +110,37 @@ def unpack(message: bytes) -> list[bytes]:
     return parts
 
 
+def message_length(beginning: bytes) -> int | None:
+    """How long the message is that begins like this, on a stream; None: too little of it is there to say."""
+    if len(beginning) < 2:
+        return None
+    (count,) = struct.unpack_from("<H", beginning)
+    if len(beginning) < 2 + 4 * count:
+        return None
+    _, *lengths = _head(count).unpack_from(beginning)
+    return 2 + 4 * count + sum(lengths)
+
+
+def split_input(packet: memoryview) -> tuple[bytes, memoryview, bytes]:
+    """Input id, payload (not copied) and file of an INPUT message.
+
+    Raises:
+        WireError: it is another message.
+    """
+    try:
+        count, kind, name, payload, file = _INPUT_HEAD.unpack_from(packet)
+    except struct.error:
+        raise WireError("the message is cut off") from None
+    at = _INPUT_HEAD.size + kind
+    if count != 4 or at + name + payload + file != len(packet) or packet[_INPUT_HEAD.size : at] != INPUT:
+        raise WireError("this is no input")
+    end = at + name + payload
+    return bytes(packet[at : at + name]), packet[at + name : end], bytes(packet[end:])
+
+
+_INPUT_HEAD = struct.Struct("<H4I")
+
+
 def pack_pairs(pairs: dict[bytes, bytes]) -> list[bytes]:
     """A dictionary as parts: key, value, key, value …"""
     return [part for pair in pairs.items() for part in pair]
@@ -103,10 +149,12 @@ def pack_pairs(pairs: dict[bytes, bytes]) -> list[bytes]:
 def unpack_pairs(parts: list[bytes]) -> dict[bytes, bytes]:
     if len(parts) % 2:
         raise WireError("a key has no value")
-    return dict(zip(parts[::2], parts[1::2]))
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def pack_raised(pickled: bytes, type_name: str, message: str, formatted: str, frames: list[tuple[str, int, str, str]]) -> bytes:
+def pack_raised(
+    pickled: bytes, type_name: str, message: str, formatted: str, frames: list[tuple[str, int, str, str]]
+) -> bytes:
     """A raised exception as payload: its pickle (empty if it cannot be pickled), its type's full name, its text, the
     formatted remote traceback, and per frame: file, line number, function, source line."""
     parts = [pickled, type_name.encode(), _encode(message), _encode(formatted)]
