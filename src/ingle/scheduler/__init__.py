@@ -1,0 +1,1 @@
+"""Decisions: events in, commands out. No IO, clock, dice, log or await."""
