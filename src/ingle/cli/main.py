@@ -88,4 +88,4 @@ def run_command(argv: list[str]) -> int:
 
 def _complain(error: Exception) -> None:
     text = str(error) or type(error).__name__
-    print(f"error: {text}", file=sys.stderr)
+    print(f"Error: {text}", file=sys.stderr)

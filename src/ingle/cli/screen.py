@@ -177,7 +177,7 @@ class Screen:
             time.sleep(TICK_S)
             if time.monotonic() - self._silent_since < DELAY_S:
                 continue
-            import rich.live  # noqa: F401 (before the lock: loading takes long)
+            import rich.live
             import rich.spinner  # noqa: F401
 
             with self.lock:

@@ -5,8 +5,6 @@ import json
 import click
 
 from ingle.cli import output
-from ingle.launch import local
-from ingle.launch.state import default_directory
 
 
 @click.command()
@@ -14,13 +12,15 @@ from ingle.launch.state import default_directory
 def status(as_json: bool) -> int:
     """Say what runs: the platform of this machine, or the server that is configured. Exit code 1: nothing does."""
     from ingle import exceptions as ex
-    from ingle.sdk import http
+    from ingle.cli import api
+    from ingle.launch import local
+    from ingle.launch.state import default_directory
 
     here = local.status(default_directory())
     remote: dict | None = None
     problem = ""
     try:
-        remote = http.request("GET", "/v1/status", start=False)
+        remote = api.get("/v1/status")
     except ex.Error as error:
         problem = str(error)
     if as_json:

@@ -43,7 +43,7 @@ def up(detach: bool, port: int | None, host: str | None, no_node: bool, no_spare
     except AlreadyRunning:
         now = status(wanted.state)
         click.echo(
-            f"error: Ingle already runs at {now.url or 'a server that is starting'} "
+            f"Error: Ingle already runs at {now.url or 'a server that is starting'} "
             f"(process {now.supervisor_pid}, state {now.state}); see: ingle status; stop it with: ingle down",
             file=sys.stderr,
         )
