@@ -137,20 +137,14 @@ def stop(state: Path) -> bool:
                 raise ex.SetupError(f"another `ingle up` has started under {state} meanwhile") from None
             time.sleep(0.05)
     try:
-        sweep(state)
+        if os.geteuid() == 0:
+            from ingle.launch.sweep import sweep
+
+            sweep(state)
         State(state).server_json.unlink(missing_ok=True)
     finally:
         os.close(lock)
     return ran
-
-
-def sweep(state: Path) -> None:
-    """Remove what containers left on this machine: processes, cgroups, mounts, network namespaces. Needs root."""
-    if os.geteuid() != 0:
-        return
-    from ingle.node import leftovers
-
-    leftovers.sweep(state)
 
 
 def _check_rights(up: Up) -> None:

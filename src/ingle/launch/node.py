@@ -8,21 +8,20 @@ from ingle.launch import service
 from ingle.launch.state import State
 
 
-def choose_runtime(name: str) -> Any:
-    """The runtime of that name: crun, runc or fake (no container at all; for tests); auto: None, the node chooses.
+def choose_runtime(name: str, state: Path) -> Any:
+    """The runtime of that name: auto (crun where it works, else runc), crun, runc or fake (no container; for tests).
 
     Raises:
         SetupError: it is not there, or does not work here.
     """
-    if name == "auto":
-        return None
     if name == "fake":
         from ingle.node.runtime.fake import FakeRuntime
 
         return FakeRuntime()
-    from ingle.node.runtime.oci import OciRuntime
+    from ingle.node import runtime
 
-    return OciRuntime(name)
+    root = state / "node" / "runtime"
+    return runtime.choose(root) if name == "auto" else runtime.OciRuntime(name, root / name)
 
 
 def run_node(state: Path, url: str, runtime: str, spares: bool) -> int:
@@ -38,7 +37,7 @@ def run_node(state: Path, url: str, runtime: str, spares: bool) -> int:
                 server_url=url,
                 token=State(state).node_token(),
                 name=name,
-                runtime=choose_runtime(runtime),
+                runtime=choose_runtime(runtime, state),
                 spares=spares,
             )
         )

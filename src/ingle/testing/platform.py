@@ -116,12 +116,13 @@ class Platform:
         """Start another node; returns its Agent."""
         from ingle.node.agent import Agent, NodeConfig
 
+        state = self.state / f"node-{index}" if self.runtime == "fake" else self.state
         config = NodeConfig(
-            state=self.state / f"node-{index}" if self.runtime == "fake" else self.state,
+            state=state,
             server_url=self.url,
             token=self.node_token,
             name=f"node-{index}",
-            runtime=choose_runtime("fake" if self.runtime == "fake" else "auto"),
+            runtime=choose_runtime("fake" if self.runtime == "fake" else "auto", state),
             capacity=self.capacity,
             spares=self.spares,
             **self._node_settings,
