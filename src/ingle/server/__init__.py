@@ -1,0 +1,1 @@
+"""The server: api → rules → loop → scheduler, and back."""

@@ -58,7 +58,7 @@ class AppRows:
 
         def operation(connection: Connection) -> list[tuple[App, list[FunctionSpec]]]:
             rows = connection.execute(select(APPS).where(APPS.c.state == RUNNING).order_by(APPS.c.created_s))
-            apps = {row.id: (_app(row), []) for row in rows}
+            apps: dict[str, tuple[App, list[FunctionSpec]]] = {row.id: (_app(row), []) for row in rows}
             joined = FUNCTIONS.join(APPS, APPS.c.id == FUNCTIONS.c.app_id)
             specs = select(FUNCTIONS.c.app_id, FUNCTIONS.c.spec).select_from(joined).where(APPS.c.state == RUNNING)
             for row in connection.execute(specs):
@@ -68,7 +68,7 @@ class AppRows:
 
         return await self._database.read(operation)
 
-    async def list(self) -> list[App]:
+    async def newest(self) -> list[App]:
         """The newest LIST_MAX apps, stopped ones too."""
 
         def operation(connection: Connection) -> list[App]:

@@ -57,7 +57,9 @@ class CallRows:
     def __init__(self, database: Database):
         self._database = database
 
-    def add(self, call_id: str, function_id: str, at_s: float, inputs: Sequence[NewInput]) -> "asyncio.Future[set[int]]":
+    def add(
+        self, call_id: str, function_id: str, at_s: float, inputs: Sequence[NewInput]
+    ) -> "asyncio.Future[set[int]]":
         """Writes those inputs that are not there yet and gives their numbers."""
 
         def operation(connection: Connection) -> set[int]:
@@ -193,7 +195,9 @@ class CallRows:
             old = connection.execute(select(INPUTS.c.call_id, INPUTS.c.number).where(where).limit(EXPIRE_MAX)).all()
             if old:
                 connection.execute(
-                    delete(INPUTS).where(INPUTS.c.call_id == bindparam("of_call"), INPUTS.c.number == bindparam("of_number")),
+                    delete(INPUTS).where(
+                        INPUTS.c.call_id == bindparam("of_call"), INPUTS.c.number == bindparam("of_number")
+                    ),
                     [{"of_call": row.call_id, "of_number": row.number} for row in old],
                 )
             left = select(INPUTS.c.call_id).where(INPUTS.c.call_id == CALLS.c.id).exists()
@@ -207,7 +211,9 @@ class CallRows:
         """Ids of all blobs that rows name."""
 
         def operation(connection: Connection) -> set[str]:
-            given = connection.execute(select(INPUTS.c.payload).where(INPUTS.c.payload_blob, INPUTS.c.ended_s.is_(None)))
+            given = connection.execute(
+                select(INPUTS.c.payload).where(INPUTS.c.payload_blob, INPUTS.c.ended_s.is_(None))
+            )
             answered = connection.execute(select(INPUTS.c.output).where(INPUTS.c.output_blob))
             return {bytes(row[0]).decode("ascii", "replace") for rows in (given, answered) for row in rows if row[0]}
 

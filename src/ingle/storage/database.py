@@ -234,5 +234,3 @@ def _resolve(results: list) -> None:
             future.set_result(value)
         else:
             future.set_exception(error)
-
-

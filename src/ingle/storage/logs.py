@@ -50,9 +50,23 @@ class Logs:
             written += os.write(segment.file, data[written:])
         segment.size += len(data)
 
-    def read(self, app_id: str, match: Callable[[dict], bool] | None = None, tail: int | None = None) -> Iterator[bytes]:
-        """The lines in the order in which they came; only those that match; only the last `tail` of them."""
-        lines = self._lines(app_id, match)
+    def end(self, app_id: str) -> tuple[int, int]:
+        """Where the next line will stand: segment and offset."""
+        segment = self._open.get(app_id)
+        if segment is not None:
+            return segment.number, segment.size
+        numbers = _numbers(self._root / app_id)
+        return (numbers[-1], _path(self._root / app_id, numbers[-1]).stat().st_size) if numbers else (0, 0)
+
+    def read(
+        self,
+        app_id: str,
+        match: Callable[[dict], bool] | None = None,
+        tail: int | None = None,
+        until: tuple[int, int] | None = None,
+    ) -> Iterator[bytes]:
+        """The lines in the order in which they came; only those that match; only the last `tail` of them; none behind `until`."""
+        lines = self._lines(app_id, match, until)
         if tail is None:
             return lines
         return iter(deque(lines, maxlen=min(max(tail, 0), TAIL_MAX)))
@@ -107,7 +121,9 @@ class Logs:
             size += os.write(file, b"\n")
         return _Segment(number, file, size)
 
-    def _lines(self, app_id: str, match: Callable[[dict], bool] | None) -> Iterator[bytes]:
+    def _lines(
+        self, app_id: str, match: Callable[[dict], bool] | None, until: tuple[int, int] | None
+    ) -> Iterator[bytes]:
         folder = self._root / app_id
         for number in _numbers(folder):
             try:
@@ -116,6 +132,8 @@ class Logs:
                 continue
             with file:
                 while line := file.readline(LINE_BYTES_MAX):
+                    if until is not None and (number, file.tell()) > until:
+                        return
                     line = line.rstrip(b"\n")
                     fields = _parse(line)
                     if fields is not None and (match is None or match(fields)):

@@ -111,6 +111,27 @@ else:
         return decode
 
 
+def dump(value: Any) -> bytes:
+    """A dataclass, or a list or dict of some, as JSON: for HTTP bodies."""
+    if msgspec is not None:
+        return _encode_fast(value)
+    return json.dumps(_plain(value), separators=(",", ":")).encode()
+
+
+def load(t: type, body: bytes) -> Any:
+    """A dataclass of that type from JSON.
+
+    Raises:
+        FrameError: it is malformed, or not of that type.
+    """
+    try:
+        if msgspec is not None:
+            return msgspec.json.decode(body, type=t)
+        return _build(t, json.loads(body), get_type_hints(t))
+    except Exception as error:
+        raise FrameError(f"{t.__name__}: {error}") from None
+
+
 def _plain(value):
     if is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}

@@ -1,0 +1,50 @@
+"""The items of a generator's input: what is on its way to its client.
+
+Items of an attempt are numbered from 0 without a gap. Those that the client has not asked beyond are kept, so that it can get them again
+after a reconnect; YIELDS_AHEAD_MAX bounds them. Attempts are numbered so that a later one has the higher number, even
+if another server process began it.
+"""
+
+import time
+from collections import deque
+
+#: Attempts that one server process may begin before its numbers meet those of one started a millisecond later.
+_START = int(time.time() * 1000)
+_PER_START = 1000
+
+
+class Items:
+    __slots__ = ("attempt", "consumed", "container", "kept", "next")
+
+    def __init__(self) -> None:
+        self.attempt = _START * _PER_START
+        self.container = ""  #: where it runs
+        self.next = 0  #: number of the next new item
+        self.consumed = 0  #: items that the client has said it took
+        self.kept: deque[tuple[bytes, bool]] = deque()  #: the last ones, up to `next`
+
+    def begin(self, container: str) -> None:
+        """A new attempt: what the last one yielded is void."""
+        self.attempt += 1
+        self.container = container
+        self.next = self.consumed = 0
+        self.kept.clear()
+
+    def stop(self) -> None:
+        self.container = ""
+        self.kept.clear()
+
+    def take(self, first: int, pieces: list[tuple[bytes, bool]]) -> list[tuple[bytes, bool]] | None:
+        """Those of the pieces (which start at number `first`) that are new; None if some before them are missing."""
+        if first > self.next:
+            return None
+        new = pieces[self.next - first :]
+        self.next += len(new)
+        self.kept.extend(new)
+        return new
+
+    def credit(self, items: int) -> None:
+        """The client took so many more."""
+        self.consumed = min(self.consumed + items, self.next)
+        while len(self.kept) > self.next - self.consumed:
+            self.kept.popleft()
