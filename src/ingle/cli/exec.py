@@ -36,8 +36,6 @@ def execute(container: str, argv: list[str], tty: bool | None) -> int:
 
 
 def _show_output(socket: Any) -> int:
-    from ingle.wire.errors import error_of, unpack_failure
-
     while True:
         try:
             message = socket.recv()
@@ -46,9 +44,9 @@ def _show_output(socket: Any) -> int:
         kind, data = message[0], memoryview(message)[1:]
         if kind == CONTROL:
             said = json.loads(bytes(data))
-            if "code" in said and isinstance(said["code"], int):
-                return int(said["code"])
-            raise error_of(unpack_failure(bytes(data)))
+            if said.get("error"):
+                raise ex.Error(said["error"])
+            return int(said["code"])
         with contextlib.suppress(OSError):
             _write(1 if kind == STDOUT else 2, data)
 

@@ -59,13 +59,7 @@ def run(start: Callable[[], Awaitable[tuple[Service, dict[str, Any]]]]) -> int:
     start_logging()
     supervised = os.environ.pop("INGLE_SUPERVISED", "") == "1"
     words = _take_words() if supervised else None
-    try:
-        return _run_loop(_live(start, words, supervised))
-    except (ex.Error, OSError) as error:
-        text = str(error) or type(error).__name__
-        log.error("%s", text)
-        _say(words, error=text)
-        return CONFIG_ERROR_CODE
+    return _run_loop(_live(start, words, supervised))
 
 
 def _take_words() -> int:
@@ -106,12 +100,14 @@ class _OldRunner:
         return asyncio.run(main)
 
 
-async def _live(start: Callable[[], Awaitable[tuple[Service, dict[str, Any]]]], words: int | None, alone: bool) -> int:
+async def _live(
+    start: Callable[[], Awaitable[tuple[Service, dict[str, Any]]]], words: int | None, supervised: bool
+) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if alone:
+    if supervised:
         _watch_supervisor(loop, stop)
     starting = asyncio.ensure_future(start())
     stopping = asyncio.ensure_future(stop.wait())
@@ -120,7 +116,13 @@ async def _live(start: Callable[[], Awaitable[tuple[Service, dict[str, Any]]]], 
         starting.cancel()
         await asyncio.wait({starting}, timeout=STOP_S)
         return 0
-    service, said = await starting
+    try:
+        service, said = await starting
+    except (ex.Error, OSError) as error:
+        text = str(error) or type(error).__name__
+        log.error("%s", text)
+        _say(words, error=text)
+        return CONFIG_ERROR_CODE
     _say(words, ready=said)
     log.info("ready: %s", said.get("text", ""))
     ended = asyncio.ensure_future(_ended(service))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ingle.launch import supervisor
+from ingle.testing.waiting import wait_until
 
 DEADLINE_S = 20
 
@@ -36,14 +37,6 @@ print(json.dumps({"ready": {"url": "http://127.0.0.1:4321", "version": "0", "tex
 if not os.read(0, 1):
     end()
 """
-
-
-def wait_until(condition, what):
-    deadline = time.monotonic() + DEADLINE_S
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.01)
-    return value
 
 
 class Rig:
