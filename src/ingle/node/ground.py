@@ -107,7 +107,7 @@ class RealGround(Ground):
         self.kernel = config.kernel or getattr(runtime, "kernel", None) or Kernel()
         self.cgroups = _cgroups(self.kernel, name)
         self.networks = network.NetworkPool(self.kernel, size=config.network_pool, mark=name)
-        self.images = image.Images(self.kernel, self.directory / "layers", runtime)
+        self.images = image.Images(self.kernel, config.layers or self.directory / "layers", runtime)
         self._library = Path()
         self._etc = self.directory / "etc"
         self._seccomp: Any = None
