@@ -4,11 +4,12 @@
 #   make test        every test            (ARGS="tests/unit -k name" for some)
 #   make simulate    the scheduler against a world that fails, from many seeds (SEED=123 replays one)
 #   make lint        ruff      make types   mypy      make docs-check   pages and programs say the same
+#   make chaos       10 000 calls while server, node and containers are killed, three times over
 #   make bench       the promises of SPECIFICATION.md, measured
 #   make clean       stop the platform of this machine and remove what the words above made here
 
 .DEFAULT_GOAL := run
-.PHONY: run test simulate lint types bench docs-check clean
+.PHONY: run test simulate chaos lint types bench docs-check clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -26,6 +27,9 @@ test: .setup-done .venv/.test
 
 simulate: .venv/.test
 	$(BIN)/python -m pytest tests/simulation $(ARGS)
+
+chaos: .setup-done .venv/.test
+	INGLE_CHAOS_CALLS=10000 INGLE_CHAOS_ROUNDS=3 $(BIN)/python -m pytest tests/chaos -s $(ARGS)
 
 lint: .venv/.test
 	$(BIN)/ruff check src tests bench examples

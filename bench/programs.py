@@ -45,7 +45,7 @@ def edit_and_run(platform: LocalPlatform, rounds: int) -> Row:
             ):
                 Path(folder, "hello.py").write_text(text.replace("{NUMBER}", str(number)))
                 start = time.perf_counter()
-                done = subprocess.run(argv, cwd=folder, env=platform.env, capture_output=True, text=True, timeout=120)
+                done = subprocess.run(argv, cwd=folder, env=platform.env(), capture_output=True, text=True, timeout=120)
                 took.append(time.perf_counter() - start)
                 if f"hello world {number}" not in done.stdout:
                     raise RuntimeError(f"{argv} printed {done.stdout!r}\n{done.stderr}")
@@ -77,7 +77,7 @@ def idle(platform: LocalPlatform, ray: Worker | None, seconds: float) -> list[Ro
     before = [cpu_s(pids) for pids in (ours, supervisor, rays)]
     time.sleep(seconds)
     after = [cpu_s(pids) for pids in (ours, supervisor, rays)]
-    percent = [100 * (b - a) / (time.monotonic() - begin) for a, b in zip(before, after)]
+    percent = [100 * (b - a) / (time.monotonic() - begin) for a, b in zip(before, after, strict=False)]
     memory = Row("server + node, idle: resident memory", "MiB", _one("Ingle", memory_mib(ours)))
     memory.more = {"pss_mib": memory_mib(ours, True), "server_mib": memory_mib(ours[:1]), "node_mib": memory_mib(ours[1:])}
     memory.peers.append(_one("Ingle's supervisor (besides)", memory_mib(supervisor)))

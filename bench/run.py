@@ -90,8 +90,8 @@ class Bench:
         """The platform as users have it."""
         with contextlib.ExitStack() as stack:
             platform = stack.enter_context(LocalPlatform(spares=True))
-            platform.ingle("run", str(HERE / "workers" / "warm_up.py"))  # the image is there afterwards
-            workers = {"ingle": self.worker(stack, "on_ingle", programs.PYTHON, platform.env)}
+            platform.command("run", str(HERE / "workers" / "warm_up.py"))  # the image is there afterwards
+            workers = {"ingle": self.worker(stack, "on_ingle", programs.PYTHON, platform.env())}
             workers["pool"] = self.worker(stack, "on_pool", sys.executable, plain_env())
             if self.with_ray:
                 ray_folder = {"RAY_TMPDIR": str(platform.state / "ray"), "RAY_USAGE_STATS_ENABLED": "0"}
@@ -115,7 +115,7 @@ class Bench:
     def without_spares(self) -> None:
         with contextlib.ExitStack() as stack:
             platform = stack.enter_context(LocalPlatform(spares=False))
-            ingle = self.worker(stack, "on_ingle", programs.PYTHON, platform.env)
+            ingle = self.worker(stack, "on_ingle", programs.PYTHON, platform.env())
             self.part("cold", lambda: self.cold(stack, platform, ingle, spare=False))
 
     def cold(self, stack: contextlib.ExitStack, platform: LocalPlatform, ingle: Worker, spare: bool) -> Row:

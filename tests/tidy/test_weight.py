@@ -5,12 +5,11 @@ import sys
 import textwrap
 
 import pytest
-from tidy.source import SRC
+from tidy.source import SRC, modules
 
 #: Together these cost more than the whole budget of `import ingle`: imported at first use.
 HEAVY = {
-    "aiohttp", "asyncio", "click", "cloudpickle", "concurrent.futures", "email", "hashlib", "http.client", "importlib.metadata",
-    "inspect", "logging", "msgspec", "multiprocessing", "obstore", "picows", "pickle", "psutil", "rich", "sqlalchemy", "ssl",
+    "aiohttp", "asyncio", "click", "cloudpickle", "concurrent.futures", "email", "http.client", "importlib.metadata", "logging", "msgspec", "multiprocessing", "obstore", "picows", "pickle", "psutil", "rich", "sqlalchemy", "ssl",
     "subprocess", "tempfile", "urllib.request", "uvloop",
 }  # fmt: skip
 #: The cold start of a container pays for each of these (see docs/decisions); the runner starts without them.
@@ -31,11 +30,11 @@ def main():
 """
 
 
-def loaded(code: str, *flags: str) -> set[str]:
+def loaded(code: str, **env: str) -> set[str]:
     """sys.modules after the code, in a fresh Python without site-packages."""
     done = subprocess.run(
-        [sys.executable, "-S", *flags, "-c", textwrap.dedent(code) + "\nimport sys\nprint(*sys.modules)"],
-        capture_output=True, text=True, cwd=SRC, timeout=60, env={"PYTHONDONTWRITEBYTECODE": "1"},
+        [sys.executable, "-S", "-c", textwrap.dedent(code) + "\nimport sys\nprint(*sys.modules)"],
+        capture_output=True, text=True, cwd=SRC, timeout=60, env={"PYTHONDONTWRITEBYTECODE": "1", **env},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
@@ -47,8 +46,17 @@ def test_import_is_light(code):
     assert not heavy, f"imported too early: {', '.join(sorted(heavy))} (python -X importtime shows by whom)"
 
 
+def test_a_decorated_function_is_light_inside_a_container():
+    heavy = HEAVY_INSIDE & (loaded(DECORATED, INGLE_CONTAINER="co-1\nap-1\nweight\nfu-1\nwork") - loaded("pass"))
+    assert not heavy, f"imported at every cold start: {', '.join(sorted(heavy))}: move to first use"
+
+
 def test_the_runner_starts_light():
-    heavy = HEAVY_INSIDE & (loaded("import ingle.runner.wire, ingle.runner.main") - loaded("pass"))
+    names = {m.name for m in modules() if m.part == "runner" and not m.name.endswith("__main__")}
+    at_start = "import ingle.runner.wire, ingle.runner.context"
+    if "ingle.runner.serve" in names:
+        at_start += ", ingle.runner.serve"
+    heavy = HEAVY_INSIDE & (loaded(at_start) - loaded("pass"))
     assert not heavy, f"the runner imports at start: {', '.join(sorted(heavy))}: move to first use"
 
 

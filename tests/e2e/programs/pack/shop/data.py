@@ -1,0 +1,3 @@
+"""What the prices are made of."""
+
+PRICES = {"apple": 3}
