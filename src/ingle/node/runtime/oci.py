@@ -7,6 +7,9 @@ own child: the node waits for it through a pidfd, and no runtime process stays b
 
 Between the runtime's exit and the moment the kernel has handed the orphan over, waiting for it finds no child; so
 reaping tries again, for REAP_S_MAX at most.
+
+A runtime that fails may leave an orphan that we never heard of: dead, but not waited for, and as long as it is not, the
+first process of its pid namespace cannot end either. `_reap_strays` is for those.
 """
 
 import asyncio
@@ -25,6 +28,8 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
+import psutil
+
 from ingle.node.kernel import Kernel
 from ingle.node.runtime import spec
 from ingle.node.runtime.base import Exit, RuntimeFault, Started
@@ -34,9 +39,12 @@ START_S_MAX = 30.0
 DELETE_S_MAX = 10.0
 REAP_S_MAX = 2.0
 REAP_PAUSE_S = 0.002
+STRAYS_AGAIN_S = 0.1
 MESSAGE_BYTES_MAX = 4096
 CGROUP_MANAGER_DISABLED = "--cgroup-manager=disabled"
 
+#: Children that somebody waits for.
+_watched_pids: set[int] = set()
 _ENVIRONMENT = {"PATH": spec.PATH}
 #: Python ignores these; a program that we start should not inherit that.
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -177,7 +185,22 @@ class OciRuntime:
                 await asyncio.wait([watched.exited], timeout=REAP_S_MAX)
             watched.close()
         if code != 0:
+            self._reap_strays()
+            asyncio.get_running_loop().call_later(STRAYS_AGAIN_S, self._reap_strays)
             raise RuntimeFault(f"{self.name} ended with {code}")
+
+    def _reap_strays(self) -> None:
+        """Wait for dead children of another pid namespace than ours that nobody watches."""
+        for child in psutil.Process().children():
+            if child.pid in _watched_pids:
+                continue
+            try:
+                status = self.kernel.read(f"/proc/{child.pid}/status")
+                depth = next(len(line.split()) - 1 for line in status.splitlines() if line.startswith("NSpid:"))
+                if depth > 1:
+                    os.waitpid(child.pid, os.WNOHANG)
+            except (OSError, StopIteration):
+                continue
 
     async def _force_delete(self, container: str) -> None:
         """The runtime's own way, for what we do not know: kill it, remove all it made."""
@@ -225,6 +248,7 @@ class _Watched:
         self._reap_until_s = 0.0
         self.pid = pid
         self.pidfd = kernel.pidfd_open(pid)
+        _watched_pids.add(pid)
         self.exited: asyncio.Future[int] = self._loop.create_future()
         self._loop.add_reader(self.pidfd, self._dead)
 
@@ -251,13 +275,16 @@ class _Watched:
         except ChildProcessError:
             found, status = 0, 0
         if found:
-            self.exited.set_result(os.waitstatus_to_exitcode(status))
-            self.close()
+            self._end(os.waitstatus_to_exitcode(status))
         elif self._loop.time() < self._reap_until_s:
             self._loop.call_later(REAP_PAUSE_S, self._reap)
         else:  # somebody else has reaped it; how it ended is not to be known any more
-            self.exited.set_result(-signal.SIGKILL)
-            self.close()
+            self._end(-signal.SIGKILL)
+
+    def _end(self, code: int) -> None:
+        _watched_pids.discard(self.pid)
+        self.exited.set_result(code)
+        self.close()
 
 
 class _Pipes:
