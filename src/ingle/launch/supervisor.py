@@ -204,7 +204,7 @@ class Supervisor:
 
     def fail(self, text):
         self.failed = self.failed or text
-        self.say(f"error: {text}")
+        self.say(f"Error: {text}")
         self.tell(error=text)
 
     def write_server_json(self):

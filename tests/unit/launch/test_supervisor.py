@@ -160,7 +160,7 @@ def test_a_wrong_configuration_ends_it_with_the_sentence(rig):
     assert rig.report() == {"error": "the port is taken"}
     assert rig.process.wait(DEADLINE_S) == 1
     assert len(rig.starts("server")) == 1
-    assert b"error: the port is taken" in rig.process.stdout.read()
+    assert b"Error: the port is taken" in rig.process.stdout.read()
 
 
 def test_a_wrong_configuration_of_the_node_ends_the_server_too(rig):
