@@ -16,6 +16,7 @@ SCALEDOWN = "scaledown"
 def settle(cluster: Cluster, function: Function) -> None:
     if function.removed:
         return
+    fleet.trim(cluster, function)
     if function.queue:
         hopeless = function.start_error is not None and cluster.now_s < function.backoff_until_s
         if hopeless and not (function.idle or function.busy):

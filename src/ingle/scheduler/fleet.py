@@ -41,6 +41,8 @@ def rest(cluster: Cluster, container: Container) -> None:
     cluster.dirty[function.id] = function
     if function.spec.single_use:
         stop(cluster, container, "it has run its one input")
+    elif function.alive() > (function.scaling.max_containers or function.alive()):
+        stop(cluster, container, "there are more than `max_containers`")
     elif must_yield(cluster, container):
         stop(cluster, container, "another function has waited long for its room")
     else:
@@ -56,6 +58,15 @@ def must_yield(cluster: Cluster, container: Container) -> bool:
     if alive <= function.scaling.min_containers:
         return False
     return (claim.strict or alive > claim.function.alive() + 1) and fitting(claim.node, claim.function) < 1
+
+
+def trim(cluster: Cluster, function: Function) -> None:
+    """A node that came back may have brought more than `max_containers`: stop those that hold nothing. The rest follow when they rest."""
+    most = function.scaling.max_containers
+    if most is None:
+        return
+    while function.alive() > most and (spare := function.starting or function.idle):
+        stop(cluster, next(iter(spare.values())), "there are more than `max_containers`")
 
 
 def stop(cluster: Cluster, container: Container, reason: str) -> None:

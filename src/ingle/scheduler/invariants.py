@@ -49,7 +49,8 @@ def _check_node(cluster: Cluster, node: Node) -> None:
 
 def _check_function(cluster: Cluster, function: Function) -> None:
     most = function.scaling.max_containers
-    assert most is None or len(function.containers) <= most, f"{function} has more than {most} containers"
+    alive = function.alive()
+    assert most is None or alive <= most or alive == len(function.busy), f"{function} has more than {most} containers"
     assert function.held == sum(len(c.held) for c in function.containers.values()), f"{function}: holds not {function.held}"
     assert function.slow == sum(c.slow for c in function.containers.values()), function
     for state, books in ((STARTING, function.starting), (IDLE, function.idle), (BUSY, function.busy)):

@@ -13,8 +13,12 @@ def joined(cluster: Cluster, event: NodeJoined) -> None:
         node = cluster.nodes[event.node] = Node(event.node, event.boot, event.capacity)
     said = {one.container for one in event.held}
     for container in list(node.containers.values()):
-        if node.boot != event.boot or container.id not in said:
+        if node.boot != event.boot:
             fleet.lose(cluster, container)
+        elif container.id not in said:
+            fleet.lose(cluster, container)
+            # It is not there; but the order to start it may still be on its way, if this is said twice.
+            cluster.say(StopContainer(container.id, node.id, "it was given up"))
     node.boot, node.up = event.boot, True
     node.resize(event.capacity)
     for one in event.held:

@@ -136,6 +136,19 @@ def _victims(node: Node, function: Function) -> list[Container]:
 # ---- claims
 
 
+def attainable(node: Node, function: Function) -> bool:
+    """Would it fit if all others here kept to their `min_containers`? Looks at every container: not for every event."""
+    cpu, memory = node.cpu - function.cpu, node.memory - function.memory
+    kept: dict[str, int] = {}
+    for container in node.containers.values():
+        other = container.function
+        if other is not function and kept.get(other.id, 0) < other.scaling.min_containers:
+            kept[other.id] = kept.get(other.id, 0) + 1
+            cpu -= container.cpu
+            memory -= container.memory
+    return cpu >= 0 and memory >= 0
+
+
 def consider_claims(cluster: Cluster) -> None:
     """Give the function that has been blocked longest its right, and take an old one away. Cheap when nobody is blocked."""
     claim = cluster.claim
@@ -151,8 +164,9 @@ def consider_claims(cluster: Cluster) -> None:
     for function in islice(cluster.blocked.values(), BLOCKED_TRIES):
         if not function.queue or cluster.now_s - function.blocked_s < FAIR_S:
             continue
-        able = [node for node in cluster.nodes.values() if node.up and holds(node, function)]
+        able = [node for node in cluster.nodes.values() if node.up and attainable(node, function)]
         if not able:
+            function.blocked_s = cluster.now_s  # ask again later
             continue
         node = max(able, key=lambda node: (node.free_cpu + node.freeing_cpu) / (node.cpu or 1)
                    + (node.free_memory + node.freeing_memory) / (node.memory or 1))  # fmt: skip
