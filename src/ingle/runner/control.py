@@ -23,6 +23,7 @@ import posix
 import sys
 from _collections import deque
 from _socket import MSG_DONTWAIT, socket
+from _thread import _local
 
 from ingle.runner import wire
 
@@ -58,7 +59,8 @@ class Control:
 
     def listen(self) -> None:
         """From now on, messages interrupt."""
-        signal.signal(wire.CANCEL_SIGNAL, self._on_signal)
+        for number, handler in self._handlers():
+            signal.signal(number, handler)
         try:
             import fcntl
 
@@ -69,6 +71,9 @@ class Control:
         except (ImportError, OSError):
             pass  # a kernel without it: the node's own signal remains
         self.drain()
+
+    def _handlers(self):  # type: ignore[no-untyped-def]
+        return (wire.CANCEL_SIGNAL, self._on_signal), (signal.SIGTERM, self.stop), (signal.SIGINT, self.interrupt)
 
     def _on_signal(self, number: int, frame: object) -> None:
         if not self.waiting:
@@ -150,13 +155,35 @@ class Control:
             return
         leave_politely()
 
-    def close_in_child(self) -> None:
-        """A forked child is no runner: it must not answer, and dies of signals as any process."""
-        self.forked = self.over = True
-        self._socket.close()
-        for number, handler in ((wire.CANCEL_SIGNAL, self._on_signal), (signal.SIGTERM, self.stop)):
-            if signal.getsignal(number) == handler:
-                signal.signal(number, signal.SIG_DFL)
+    def interrupt(self, number: int, frame: object) -> None:
+        """SIGINT, which user code may send itself: a KeyboardInterrupt there, and never in our own code."""
+        if self.running:
+            raise KeyboardInterrupt
+
+    def guard_forks(self, close) -> None:  # type: ignore[no-untyped-def]
+        """A forked child is no runner: it must not answer, and dies of signals as any process. `close` is called in it.
+
+        The child forgets signals that reach it before its first Python code, SIGTERM of an early `terminate()` too; so
+        that is held back in the kernel until the child has its own disposition.
+        """
+        masks = _local()
+
+        def before() -> None:
+            masks.old = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+
+        def restore() -> None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masks.old)
+
+        def in_child() -> None:
+            self.forked = self.over = True
+            self._socket.close()
+            close()
+            for number, handler in self._handlers():
+                if signal.getsignal(number) == handler:
+                    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            restore()
+
+        posix.register_at_fork(before=before, after_in_parent=restore, after_in_child=in_child)
 
 
 def cancellation(reason: bytes) -> BaseException:

@@ -37,16 +37,12 @@ class Server:
             self._run_async(None)
         receive, buffer = self.inbox.recv_into, self.buffer
         while True:
-            try:
-                size = receive(buffer)
-                if not size:
-                    control.leave(0)
-                name, data, file = wire.split_input(buffer[:size])
-                self.control.begun = context.input_id = name
-                self._run_input(name, data, file)
-            except KeyboardInterrupt as error:  # it came between two inputs, or between a result and its sending
-                if self.control.begun:
-                    self.answer(self.control.begun, _RAISED, 0, *self.pack(error, RUNNING, None))
+            size = receive(buffer)
+            if not size:
+                control.leave(0)
+            name, data, file = wire.split_input(buffer[:size])
+            self.control.begun = context.input_id = name
+            self._run_input(name, data, file)
 
     def _run_input(self, name: bytes, data: memoryview, file: bytes) -> None:
         node = self.control
@@ -115,16 +111,20 @@ class Server:
     def _wait_for_credit(self, name: bytes, index: int) -> BaseException | None:
         """Until the next item may be sent; or the cancellation that came instead."""
         node = self.control
-        node.waiting = True
+        if index - node.credit < wire.YIELDS_AHEAD_MAX:
+            return None
         try:
             node.running = name
+            node.waiting = True
             while index - node.credit >= wire.YIELDS_AHEAD_MAX and name not in node.cancelled:
                 node.wait()
+            node.waiting = False
+            node.drain()  # what came together with the credit has raised its signal in vain
         except BaseException as error:
             return error
         finally:
-            node.running = b""
             node.waiting = False
+            node.running = b""
         return None
 
     def send_item(self, name: bytes, index: int, item: object) -> None:

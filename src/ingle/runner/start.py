@@ -3,7 +3,6 @@
 Every import here is paid at each cold start; what the node's answer leaves time for comes after HELLO was sent.
 """
 
-import _signal as signal
 import os
 import sys
 from _socket import AF_UNIX, CMSG_SPACE, MSG_CMSG_CLOEXEC, SOCK_STREAM, socket
@@ -35,8 +34,7 @@ def main() -> None:
     # A user's `import __main__` must not find the runner.
     keep = sys.modules["__main__"]
     sys.modules["__main__"] = type(sys)("__main__")
-    os.register_at_fork(after_in_child=lambda: (link.close_in_child(), inbox.close()))
-    signal.signal(signal.SIGTERM, link.stop)
+    link.guard_forks(inbox.close)
     stdio.install()
     link.listen()
     try:

@@ -6,7 +6,7 @@ a cancel is handed to the loop, which looks whether that input's task still runs
 """
 
 import asyncio
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from time import perf_counter_ns
 
 from ingle.runner import context, control, payload, wire
@@ -27,6 +27,7 @@ class TaskServer:
         self._task: asyncio.Task[None] | None = None
         self._name = b""  # the input whose user code runs: the one that a cancel may hit
         self._reading = False
+        self._context = copy_context()
         self._credit: asyncio.Future[None] | None = None
 
     def run(self, first) -> None:
@@ -36,7 +37,7 @@ class TaskServer:
         self._loop.add_reader(node.fileno(), node.drain)  # for kernels where the socket raises no signal
         node.defer = self._loop.call_soon_threadsafe
         if first is not None:
-            self._task = self._loop.create_task(self._run_input(first[0], None, b"", first))
+            self._begin(self._run_input(first[0], None, b"", first))
         else:
             self._loop.call_soon(self._next)
         while True:
@@ -70,7 +71,11 @@ class TaskServer:
         except wire.WireError as error:
             self._server.end(error)
         self._control.begun = context.input_id = name
-        self._task = self._loop.create_task(self._run_input(name, data, file, None))
+        self._begin(self._run_input(name, data, file, None))
+
+    def _begin(self, work) -> None:
+        # From the runner's own context: the one around may be that of the input before.
+        self._task = self._context.run(self._loop.create_task, work)
 
     # ---- one input
 

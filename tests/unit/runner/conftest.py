@@ -19,7 +19,26 @@ import ingle.runner
 from ingle.runner import wire
 
 DEADLINE_S = 20.0
-PROGRAM = Path(ingle.runner.__file__).with_name("__main__.py")
+
+
+def _pythons() -> list[str]:
+    """Interpreters under test: this one, and those that INGLE_TEST_PYTHONS lists (separated by colons)."""
+    more = [path for path in os.environ.get("INGLE_TEST_PYTHONS", "").split(":") if path]
+    return [sys.executable, *more]
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory) -> Path:
+    """What a container gets of ours: found last on the path, whatever the interpreter has installed."""
+    directory = tmp_path_factory.mktemp("lib")
+    (directory / "ingle").symlink_to(Path(ingle.runner.__file__).parents[1])
+    (directory / "cloudpickle").symlink_to(Path(cloudpickle.__file__).parent)
+    return directory
+
+
+@pytest.fixture(params=_pythons(), ids=os.path.basename)
+def python(request) -> str:
+    return request.param
 
 
 class Answer:
@@ -51,7 +70,9 @@ class Answer:
 class Runner:
     """A runner that is a child of this test."""
 
-    def __init__(self, directory: Path, code: str, module: str = "user_code", python: str = sys.executable) -> None:
+    def __init__(
+        self, directory: Path, library: Path, code: str, module: str = "user_code", command: tuple[str, ...] = ()
+    ) -> None:
         self.io = directory / "io"
         self.root = directory / "root"
         for path in (self.io / "in", self.io / "out", self.root):
@@ -70,7 +91,7 @@ class Runner:
         self.listener.listen()
         environment = {**os.environ, "INGLE_IO_DIR": str(self.io), "INGLE_ROOT_DIR": str(self.root)}
         self.process = subprocess.Popen(
-            [python, str(PROGRAM)], env=environment, stdin=subprocess.DEVNULL,
+            [*command, str(library / "ingle/runner/__main__.py")], env=environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
         )  # fmt: skip
         self.listener.settimeout(DEADLINE_S)
@@ -172,13 +193,13 @@ class Runner:
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path, library, python):
     """`start(code)` is a runner that waits for its set-up; `start(code, "f")` one that is ready for inputs of `f`."""
     runners: list[Runner] = []
 
-    def begin(code: str = "", qualname: str = "", **more) -> Runner:
-        python = more.pop("python", sys.executable)
-        runner = Runner(tmp_path / str(len(runners)), code, python=python)
+    def begin(code: str = "", qualname: str = "", flags: tuple[str, ...] = (), **more) -> Runner:
+        module = more.pop("module", "user_code")
+        runner = Runner(tmp_path / str(len(runners)), library, code, module, (python, *flags))
         runners.append(runner)
         if qualname:
             runner.set_up(qualname, **more).ready()
