@@ -57,11 +57,8 @@ def show_status(here: Any, remote: dict[str, Any] | None, problem: str) -> None:
         click.echo(f"answer     {problem}")
         return
     for node in remote.get("nodes", []):
-        capacity = node.get("capacity", {})
-        text = f"{node.get('name', node.get('id'))}"
-        if capacity:
-            text += f", {capacity.get('cpu_milli', 0) / 1000:g} cores, {size_mib(capacity.get('memory_mib', 0))}"
-        click.echo(f"machine    {text}")
+        text = f"{node['name']}, {node['cpu_milli'] / 1000:g} cores, {size_mib(node['memory_mib'])}"
+        click.echo(f"machine    {text}{'' if node['connected'] else ', not connected just now'}")
     click.echo(f"apps       {remote['apps']}")
     click.echo(f"containers {remote['containers']}")
     click.echo(f"calls      {remote['calls_running']} running, {remote['calls_queued']} waiting")

@@ -1,7 +1,5 @@
 """`ingle run`: run a function or a local entrypoint of a file, its functions in containers."""
 
-import importlib
-import importlib.util
 import inspect
 import json
 import os
@@ -66,15 +64,17 @@ def run(
     """
     from ingle.cli.arguments import parse
     from ingle.cli.screen import Screen
+    from ingle.sdk import output
 
     place, _, wanted = target.partition("::")
     with Screen(quiet=quiet, timestamps=timestamps) as screen:
         _interruptible(screen)
+        output.use(screen)
         try:
-            loaded = load_module(place) if module else load_file(place)
+            loaded = load(place, module)
             chosen = choose(loaded, wanted, place)
             positional, named = parse(chosen.function, chosen.name, f"ingle run {target}", list(arguments))
-            value = execute(chosen, positional, named, screen, detach=detach, name=name)
+            value = execute(chosen, positional, named, detach=detach, name=name)
             if write_result is not None:
                 write_value(write_result, value)
             elif chosen.remote is not None:
@@ -128,45 +128,23 @@ def _interruptible(screen: Any) -> None:
 # ---- what to run
 
 
-def load_file(place: str) -> ModuleType:
-    """Import a file as the module of its name, with its directory first on the path.
+def load(place: str, is_module: bool) -> ModuleType:
+    """Import a file as the module of its name, or a module, with what stands beside it on the path.
 
     Raises:
-        click.UsageError: there is no such file, or it cannot be a module.
+        InvalidError: there is no such file or module.
+        click.UsageError: it has the name of a module that is needed here.
     """
-    path = Path(place)
-    if not path.is_file():
-        hint = f"; did you mean: ingle run -m {place}" if not place.endswith(".py") and "/" not in place else ""
-        raise click.UsageError(f"there is no file {place}{hint}")
-    name = path.stem
-    if path.suffix != ".py" or "." in name:
-        raise click.UsageError(f"{place} is no Python module: the name must end in .py and have no other dot")
-    if name == "ingle" or name in sys.modules or name in sys.builtin_module_names:
-        raise click.UsageError(f"{place} has the name of a module that Python or Ingle needs: rename the file")
-    sys.path.insert(0, str(path.resolve().parent))
+    from ingle.sdk import source
+
+    entry = source.entry(place, is_module)
+    known = sys.modules.get(entry.module)
+    if entry.module.split(".")[0] == "ingle" or (known is not None and known.__name__ != "__main__"):
+        file = getattr(known, "__file__", None)
+        if file is None or not os.path.exists(entry.path) or not os.path.samefile(file, entry.path):
+            raise click.UsageError(f"{place} has the name of a module that Python or Ingle needs: rename it")
     sys.argv = [place]
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    assert spec is not None and spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[name] = loaded
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-def load_module(name: str) -> ModuleType:
-    """Import a module by its name, from the current directory first.
-
-    Raises:
-        click.UsageError: there is none.
-    """
-    sys.path.insert(0, os.getcwd())
-    sys.argv = [name]
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(error.name + ".")):
-            raise click.UsageError(f"there is no module {name} in {os.getcwd()} or on the path") from None
-        raise
+    return entry.load()
 
 
 def choose(loaded: ModuleType, wanted: str, place: str) -> Choice:
@@ -213,13 +191,9 @@ def list_choices(loaded: ModuleType) -> list[Choice]:
 # ---- running it
 
 
-def execute(
-    chosen: Choice, positional: list, named: dict, screen: Any, *, detach: bool, name: str | None, source: Any = None
-) -> Any:
+def execute(chosen: Choice, positional: list, named: dict, *, detach: bool, name: str | None) -> Any:
     """Run the app around the entrypoint or the function; returns its value."""
-    from ingle.sdk.output import showing
-
-    with showing(screen), chosen.app.run(name=name, detach=detach, source=source):
+    with chosen.app.run(name=name, detach=detach):
         if chosen.remote is None:
             value = chosen.function(*positional, **named)
             if inspect.iscoroutine(value):

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 DELAY_S = 0.3
@@ -51,10 +52,12 @@ class _Above(io.TextIOWrapper):
 
 
 class Screen:
-    """Shows notices and log lines; safe to call from any thread. `quiet` shows neither; `timestamps` are for logs."""
+    """What sdk.output shows things with: an `Output` for the command.
 
-    def __init__(self, *, quiet: bool = False, timestamps: bool = False, logs: bool = True):
-        self.quiet, self.timestamps, self.logs = quiet, timestamps, logs
+    Shows notices and log lines; safe to call from any thread. `quiet` shows neither; `timestamps` are for logs."""
+
+    def __init__(self, *, quiet: bool = False, timestamps: bool = False):
+        self.quiet, self.timestamps = quiet, timestamps
         self.lock = threading.RLock()
         self.topics: dict[str, str] = {}  # what is going on: topic to text
         self._plain: dict[str, tuple[str, float]] = {}  # what was said of a topic last, and when
@@ -112,14 +115,21 @@ class Screen:
             else:
                 self._say_plainly(kind, topic, text, done)
 
-    def log_line(self, stream: str, text: str, at_s: float) -> None:
-        """A line of a container: stdout to stdout, stderr and what the system says of it to stderr."""
-        if self.quiet and stream == "system":
-            return
-        if not self.logs:
-            return
-        prefix = stamp(at_s) if self.timestamps else ""
-        self._write("stdout" if stream == "stdout" else "stderr", prefix + text)
+    def logs(self, app: str, lines: Iterable[Any]) -> None:
+        """Lines (wire.api.LogLine) of containers: stdout to stdout, stderr and what the system says to stderr."""
+        together: list[str] = []
+        target = "stdout"
+        for line in lines:
+            if self.quiet and line.stream == "system":
+                continue
+            wanted = "stdout" if line.stream == "stdout" else "stderr"
+            if wanted != target and together:
+                self._write(target, "\n".join(together))
+                together.clear()
+            target = wanted
+            together.append(stamp(line.at_s) + line.text if self.timestamps else line.text)
+        if together:
+            self._write(target, "\n".join(together))
 
     def say(self, text: str) -> None:
         """A line of ours."""

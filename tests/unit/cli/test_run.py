@@ -7,6 +7,7 @@ import textwrap
 import click
 import pytest
 
+from ingle import exceptions as ex
 from ingle.cli import run
 
 ONE = """
@@ -42,7 +43,7 @@ def program(tmp_path, monkeypatch):
     def load(text, name="program_of_a_test.py"):
         path = tmp_path / name
         path.write_text(textwrap.dedent(text))
-        return run.load_file(str(path))
+        return run.load(str(path), False)
 
     yield load
     for name, module in list(sys.modules.items()):
@@ -89,23 +90,19 @@ def test_the_file_is_the_module_of_its_name_and_its_folder_is_on_the_path(progra
 
 
 def test_files_that_are_none(program, tmp_path):
-    assert "there is no file" in complaint(run.load_file, str(tmp_path / "nope.py"))
-    assert "ingle run -m package.mod" in complaint(run.load_file, "package.mod")
-    assert "no other dot" in complaint(program, "", "a.b.py")
-    assert "no other dot" in complaint(program, "", "a.txt")
+    with pytest.raises(ex.InvalidError, match="there is no file"):
+        run.load(str(tmp_path / "nope.py"), False)
+    with pytest.raises(ex.InvalidError, match="there is no module"):
+        run.load("nowhere_at_all.deep", True)
     for name in ("json.py", "ingle.py"):
-        assert "rename the file" in complaint(program, "", name)
-
-
-def test_a_module_that_is_not_there():
-    assert "there is no module" in complaint(run.load_module, "nowhere_at_all.deep")
+        assert "rename it" in complaint(program, "", name)
 
 
 def test_an_import_that_is_missing_inside_a_module_is_the_users_error(program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "has_a_bad_import.py").write_text("import not_there_at_all")
     with pytest.raises(ModuleNotFoundError, match="not_there_at_all"):
-        run.load_module("has_a_bad_import")
+        run.load("has_a_bad_import", True)
 
 
 def test_values_are_written_as_they_are(tmp_path):

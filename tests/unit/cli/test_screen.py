@@ -9,20 +9,25 @@ import pytest
 from ingle.cli import screen
 from ingle.cli.screen import Screen, stamp
 from ingle.testing.waiting import wait_until
+from ingle.wire.api import LogLine
+
+
+def line(stream, text, at_s=0.0):
+    return LogLine(at_s, "co-1", "", "f", stream, text)
 
 
 def test_log_lines_go_where_they_came_from(capsys):
     with Screen() as shown:
-        shown.log_line("stdout", "out", 0.0)
-        shown.log_line("stderr", "err", 0.0)
-        shown.log_line("system", "of ours", 0.0)
+        shown.logs("ap-1", [line("stdout", "out", 0.0)])
+        shown.logs("ap-1", [line("stderr", "err", 0.0)])
+        shown.logs("ap-1", [line("system", "of ours", 0.0)])
     captured = capsys.readouterr()
     assert captured.out == "out\n" and captured.err == "err\nof ours\n"
 
 
 def test_timestamps(capsys):
     with Screen(timestamps=True) as shown:
-        shown.log_line("stdout", "out", 1.25)
+        shown.logs("ap-1", [line("stdout", "out", 1.25)])
     assert capsys.readouterr().out == stamp(1.25) + "out\n"
     assert stamp(1.25).endswith(".250 ")
 
@@ -42,8 +47,8 @@ def test_quiet_shows_only_what_the_program_prints(capsys):
     with Screen(quiet=True) as shown:
         shown.notice("image", "im-1", "step", False)
         shown.say("hello")
-        shown.log_line("system", "container ended", 0.0)
-        shown.log_line("stderr", "err", 0.0)
+        shown.logs("ap-1", [line("system", "container ended", 0.0)])
+        shown.logs("ap-1", [line("stderr", "err", 0.0)])
     captured = capsys.readouterr()
     assert captured.err == "err\n" and captured.out == ""
 
@@ -55,15 +60,15 @@ def test_a_reader_that_is_gone_ends_nothing(monkeypatch):
 
     monkeypatch.setattr(sys, "stdout", Broken())
     with Screen() as shown:
-        shown.log_line("stdout", "out", 0.0)
-        shown.log_line("stdout", "again", 0.0)
+        shown.logs("ap-1", [line("stdout", "out", 0.0)])
+        shown.logs("ap-1", [line("stdout", "again", 0.0)])
 
 
 def test_text_that_the_terminal_cannot_encode(monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii"))
     with Screen() as shown:
-        shown.log_line("stdout", "naïve \udcff", 0.0)
+        shown.logs("ap-1", [line("stdout", "naïve \udcff", 0.0)])
     assert raw.getvalue() == b"na\\xefve \\udcff\n"
 
 
@@ -108,7 +113,7 @@ def test_on_a_terminal_progress_is_drawn_and_erased(terminal):
         print("the program's own")
         wait_until(lambda: b"the program's own" in terminal.seen, "it is printed")
         shown.notice("image", "im-1", "", True)
-        shown.log_line("stdout", "a log line", 0.0)
+        shown.logs("ap-1", [line("stdout", "a log line", 0.0)])
         wait_until(lambda: b"a log line" in terminal.seen, "it is printed")
     before, _, after = terminal.seen.partition(b"the program's own")
     assert b"\x1b[2K" in before[before.rindex(b"building") :]  # erased before the program's line
