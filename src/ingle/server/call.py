@@ -140,9 +140,11 @@ class Calls:
             self.flush()
             return
         claimed = [i for i in fresh if i in self._strangers] if self._strangers else []
+        strangers = [(i, self._strangers.pop(i)) for i in claimed]
         self._events.post(InputsQueued(call.function.spec.id, fresh))
-        for input_id in claimed:
-            self._claim(input_id, self._strangers.pop(input_id))
+        for input_id, stranger in strangers:
+            if input_id in self._inputs:
+                self._claim(input_id, stranger)
 
     def _adopt(self, session: Session, call: Call) -> None:
         """The call's client goes on in another session."""
@@ -162,7 +164,7 @@ class Calls:
             if found.outcome is not None:
                 self._give(session, found)
             elif found.items is not None and found.items.kept:
-                self._yield(session, found, found.items.consumed, list(found.items.kept))
+                self._yield(session, found, found.items.next - len(found.items.kept), list(found.items.kept))
         self.flush()
 
     def acknowledge(self, session: Session, input_ids: Sequence[str]) -> None:
@@ -355,6 +357,9 @@ class Calls:
 
     def yielded(self, container: str, input_id: str, first: int, pieces: list[tuple[bytes, bool]]) -> None:
         found = self._inputs.get(input_id)
+        if found is None and input_id in self._strangers:
+            self._strangers[input_id].items.append((first, pieces))
+            return
         if found is None or found.outcome is not None or found.items is None or found.items.container != container:
             return
         new = found.items.take(first, pieces)
@@ -460,6 +465,11 @@ class Calls:
                 self._strangers.setdefault(input_id, Stranger(now, container))
 
     def _claim(self, input_id: str, stranger: Stranger) -> None:
+        items = self._inputs[input_id].items
+        if items is not None:
+            items.adopt(stranger.container)
+            for first, pieces in stranger.items:
+                self.yielded(stranger.container, input_id, first, pieces)
         if stranger.answer is not None:
             taken = self.answered(stranger.link, stranger.container, [(input_id, *stranger.answer)])
             if taken:

@@ -8,13 +8,19 @@ if another server process began it.
 import time
 from collections import deque
 
+from ingle.model.call import YIELDS_AHEAD_MAX
+
 #: Attempts that one server process may begin before its numbers meet those of one started a millisecond later.
 _START = int(time.time() * 1000)
 _PER_START = 1000
 
 
+#: Items that the client has taken are kept so much longer: what it says after a reconnect may count some of them twice.
+SLACK = YIELDS_AHEAD_MAX
+
+
 class Items:
-    __slots__ = ("attempt", "consumed", "container", "kept", "next")
+    __slots__ = ("attempt", "consumed", "container", "kept", "next", "unknown")
 
     def __init__(self) -> None:
         self.attempt = _START * _PER_START
@@ -22,6 +28,7 @@ class Items:
         self.next = 0  #: number of the next new item
         self.consumed = 0  #: items that the client has said it took
         self.kept: deque[tuple[bytes, bool]] = deque()  #: the last ones, up to `next`
+        self.unknown = False  #: another server process saw its first items: the first that come say how many they were
 
     def begin(self, container: str) -> None:
         """A new attempt: what the last one yielded is void."""
@@ -29,6 +36,12 @@ class Items:
         self.container = container
         self.next = self.consumed = 0
         self.kept.clear()
+        self.unknown = False
+
+    def adopt(self, container: str) -> None:
+        """An attempt that began under another server process. The node keeps what its client has not taken."""
+        self.begin(container)
+        self.unknown = True
 
     def stop(self) -> None:
         self.container = ""
@@ -36,6 +49,9 @@ class Items:
 
     def take(self, first: int, pieces: list[tuple[bytes, bool]]) -> list[tuple[bytes, bool]] | None:
         """Those of the pieces (which start at number `first`) that are new; None if some before them are missing."""
+        if self.unknown:
+            self.unknown = False
+            self.next = self.consumed = first
         if first > self.next:
             return None
         new = pieces[self.next - first :]
@@ -46,5 +62,5 @@ class Items:
     def credit(self, items: int) -> None:
         """The client took so many more."""
         self.consumed = min(self.consumed + items, self.next)
-        while len(self.kept) > self.next - self.consumed:
+        while len(self.kept) > self.next - self.consumed + SLACK:
             self.kept.popleft()

@@ -1,6 +1,6 @@
 """Calls and their inputs as records: state only, no rules."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingle.model.call import SPAWN
@@ -77,3 +77,6 @@ class Stranger:
     container: str
     link: Any = None
     answer: tuple[str, bytes, bool, float] | None = None  #: with the seconds that it ran
+    items: list[tuple[int, list[tuple[bytes, bool]]]] = field(
+        default_factory=list
+    )  #: what it yielded: first number, pieces

@@ -172,23 +172,20 @@ class Nodes:
                 self._over(record.id, "its node does not have it any more")
         for report in message.containers:
             function = self._functions.find(report.function)
-            if report.state in (states.STOPPING, states.EXITED):
-                continue
-            # Items of a generator are not kept by anybody while a connection is down: it has to run anew.
-            if function is None or (function.spec.is_generator and report.inputs):
-                unwanted.append(report.container)
-                self._over(report.container, "nobody wants it any more")
-                continue
             stranger = self._containers.app_of(report.container) is None
             inputs = [i for i in report.inputs if self._calls.held(i) or (stranger and i not in ended)]
             self._calls.expect(report.container, inputs)
+            if report.state in (states.STOPPING, states.EXITED):
+                continue
+            if function is None:
+                unwanted.append(report.container)
+                self._over(report.container, "nobody wants it any more")
+                continue
             record = self._containers.running.get(report.container)
             if record is None:
-                record = self._containers.add(
-                    Running(
-                        report.container, function.app.id, function.spec.id, peer.node.id, report.state, time.time()
-                    )
-                )
+                app, started_s = function.app.id, time.time()
+                record = Running(report.container, app, report.function, peer.node.id, report.state, started_s)
+                self._containers.add(record)
             record.seen = report.state
             record.inputs = dict.fromkeys(inputs)
             held.append(events.Held(report.container, report.function, report.state == states.READY, tuple(inputs)))

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,11 +127,7 @@ class Logs:
     ) -> Iterator[bytes]:
         folder = self._root / app_id
         for number in _numbers(folder):
-            try:
-                file = open(_path(folder, number), "rb")
-            except FileNotFoundError:  # it was the oldest and has gone meanwhile
-                continue
-            with file:
+            with suppress(FileNotFoundError), open(_path(folder, number), "rb") as file:  # the oldest may go meanwhile
                 while line := file.readline(LINE_BYTES_MAX):
                     if until is not None and (number, file.tell()) > until:
                         return

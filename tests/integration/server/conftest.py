@@ -32,8 +32,11 @@ class Wire:
         self.got = []
         self.news = asyncio.Event()
         self.closed = None
+        self.http = None
 
     async def connect(self, url, token):
+        if self.http is not None:
+            await self.drop()
         self.http = aiohttp.ClientSession()
         self.ws = await self.http.ws_connect(url, headers=bearer(token), max_msg_size=0)
         self.reading = asyncio.ensure_future(self._read())
@@ -77,15 +80,18 @@ class Wire:
     async def drop(self):
         """As when the cable is cut."""
         self.reading.cancel()
-        if self.ws._response is not None and self.ws._response.connection is not None:
-            self.ws._response.connection.transport.abort()
+        transport = self.ws.get_extra_info("socket") and self.ws._response.connection
+        if transport:
+            transport.transport.abort()
         await self.http.close()
+        self.http = None
 
     async def close(self):
         self.reading.cancel()
         with contextlib.suppress(Exception):
             await self.ws.close()
-        await self.http.close()
+        if self.http is not None:
+            await self.http.close()
 
 
 class Client(Wire):
@@ -177,7 +183,7 @@ class FakeNode(Wire):
             self.acked += message.inputs
 
     def later(self, message, payload=b""):
-        asyncio.ensure_future(self.say(message, payload))
+        self.saying = asyncio.ensure_future(self.say(message, payload))
 
     def answer(self, container, count=None):
         held = self.inputs[container]

@@ -225,7 +225,7 @@ async def test_an_app_ends_with_its_session(world):
     await client.call(function, b"a")
     await client.drop()
     await fake.until(lambda: fake.stopped)
-    status, apps = await world.http(server, "GET", "/v1/apps?all=1")
+    _, apps = await world.http(server, "GET", "/v1/apps?all=1")
     assert [(a["id"], a["state"]) for a in apps] == [(app, "stopped")]
 
 
