@@ -33,7 +33,7 @@ PACKAGES = {
     "runner": {"cloudpickle"},  # at first use
     "cli": {"click", "rich"},
     "storage": {"sqlalchemy", "alembic", "obstore"},
-    "node": {"aiohttp", "picows", "psutil"},
+    "node": {"aiohttp", "cloudpickle", "picows", "psutil"},  # cloudpickle: to find and hand it on
     "server": {"aiohttp", "picows", "uvloop"},
     "launch": {"uvloop", "psutil", "aiohttp"},
     "testing": {"aiohttp", "psutil"},
