@@ -1,8 +1,5 @@
 """The first five minutes: run it with `ingle run examples/01_hello.py`."""
 
-import os
-import socket
-
 import ingle
 
 app = ingle.App("hello")
@@ -10,7 +7,7 @@ app = ingle.App("hello")
 
 @app.function()
 def square(x: int) -> int:
-    print(f"squaring {x} in container {socket.gethostname()}, process {os.getpid()}")
+    print(f"  squaring {x} {'here' if ingle.is_local() else 'in a container'}")
     return x * x
 
 
@@ -27,13 +24,11 @@ def careful_square(x: int) -> int:
 
 @app.local_entrypoint()
 def main(x: int = 7, count: int = 20):
-    print(f"here:            square({x}) = {square.local(x)}")
-    print(f"in a container:  square({x}) = {square.remote(x)}")
-
-    squares = list(square.map(range(count)))
-    print(f"{count} in parallel:  {squares}")
+    print(f"computed here: {square.local(x)}")
+    print(f"computed in a container: {square.remote(x)}")
+    print(f"computed in parallel: {list(square.map(range(count)))}")
 
     try:
         careful_square.remote(10_000)
     except TooLarge as error:
-        print(f"raised there, caught here: {type(error).__name__}: {error}")
+        print(f"raised there, caught here by its own type: {error!r}")

@@ -110,7 +110,7 @@ def _exit_code(stop: SystemExit) -> int:
 
 
 def _interruptible(screen: Any) -> None:
-    """The first Ctrl-C ends the program in order, and stops its app; a second one ends it at once."""
+    """The first Ctrl-C ends the program in order, and stops its app; a second one ends it at once. SIGTERM is as the first."""
     before = False
 
     def on_interrupt(number: int, frame: Any) -> None:
@@ -122,7 +122,11 @@ def _interruptible(screen: Any) -> None:
         screen.say("Stopping. Ctrl-C again ends at once.")
         raise KeyboardInterrupt
 
+    def on_terminate(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
     signal.signal(signal.SIGINT, on_interrupt)
+    signal.signal(signal.SIGTERM, on_terminate)
 
 
 # ---- what to run
@@ -139,9 +143,9 @@ def load(place: str, is_module: bool) -> ModuleType:
 
     entry = source.entry(place, is_module)
     known = sys.modules.get(entry.module)
-    if entry.module.split(".")[0] == "ingle" or (known is not None and known.__name__ != "__main__"):
+    if known is not None:
         file = getattr(known, "__file__", None)
-        if file is None or not os.path.exists(entry.path) or not os.path.samefile(file, entry.path):
+        if file is None or not os.path.exists(file) or not os.path.samefile(file, entry.path):
             raise click.UsageError(f"{place} has the name of a module that Python or Ingle needs: rename it")
     sys.argv = [place]
     return entry.load()

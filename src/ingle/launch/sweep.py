@@ -18,7 +18,7 @@ def sweep(state: Path) -> None:
     # The node's mounts live in a namespace of its own and went with it; what is seen here was made otherwise.
     for point in mounts_below(state):
         kernel.umount(point)
-    NetworkPool(kernel, size=0, mark=name).sweep()
+    NetworkPool(kernel, state / "node" / "net", mark=name, size=0).sweep()
     for directory in ("containers", "runtime"):
         shutil.rmtree(state / "node" / directory, ignore_errors=True)
 

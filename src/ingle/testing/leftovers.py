@@ -1,6 +1,8 @@
 """What a platform that has stopped must not leave on the machine: processes, mounts, cgroups, network namespaces."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 from ingle.launch import processes
@@ -55,8 +57,12 @@ def _cgroups(state: Path) -> list[str]:
 
 def _networks(state: Path) -> list[str]:
     needle = mark.of(state)
+    tables = ""
+    if shutil.which("nft") and os.geteuid() == 0:
+        tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False).stdout
+    rules = [f"nftables {line}" for line in tables.splitlines() if f"ingle_{needle}" in line]
     places = [Path("/run/netns"), Path("/run/ingle"), Path("/sys/class/net")]
-    return [f"network {p / n}" for p in places if p.is_dir() for n in os.listdir(p) if needle in n]
+    return rules + [f"network {p / n}" for p in places if p.is_dir() for n in os.listdir(p) if needle in n]
 
 
 def _sockets(state: Path) -> list[str]:
