@@ -381,6 +381,7 @@ class World:
         self.hear(events.InputsCancelled(ids))
 
     def remove(self, function):
+        self.handle(events.Tick(self.now_s))
         self.kinds[function].removed = True
         for id in [id for id, of in self.pending.items() if of == function]:
             del self.pending[id]
