@@ -8,7 +8,7 @@ import sys
 if __name__ == "__main__":
     _own = __file__.rpartition("/")[0]
     _library = _own.rpartition("/")[0].rpartition("/")[0]
-    if sys.path and sys.path[0] == _own:
+    if sys.path and sys.path[0].endswith("/ingle/runner"):  # the interpreter has resolved symbolic links in it
         del sys.path[0]
     # First while the runner itself is imported: fewer directories are searched.
     _listed = _library in sys.path

@@ -193,6 +193,13 @@ class Runner:
 
 
 @pytest.fixture
+def same_python(python) -> None:
+    """For code that travels by value: client and container have the same minor version of Python."""
+    if python != sys.executable:
+        pytest.skip("byte code of one version of Python means nothing to another")
+
+
+@pytest.fixture
 def start(tmp_path, library, python):
     """`start(code)` is a runner that waits for its set-up; `start(code, "f")` one that is ready for inputs of `f`."""
     runners: list[Runner] = []

@@ -79,7 +79,7 @@ def test_a_result_that_cannot_be_pickled_says_which_type_and_function(start):
 def test_arguments_that_cannot_be_rebuilt_name_the_module(start):
     runner = start("def f(x): return x", "f")
     runner.put(payload=b"cnot_there_at_all\nThing\n.")
-    pickled, name, text, formatted, _ = runner.answer().raised
+    _, name, text, formatted, _ = runner.answer().raised
     assert name == "ModuleNotFoundError" and "not_there_at_all" in text
     assert "`f`" in formatted and "add it to the function's image" in formatted
     runner.put(payload=b"no pickle")
@@ -210,7 +210,8 @@ def test_any_iterator_serves_as_generator(start):
 
 def test_a_forked_child_that_returns_does_not_serve(start):
     runner = start(
-        "import os\ndef f():\n    pid = os.fork()\n    return pid and os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])", "f"
+        "import os\ndef f():\n    pid = os.fork()\n    return pid and os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])",
+        "f",
     )
     assert runner.call().value == 0
     assert runner.call().value == 0

@@ -49,7 +49,9 @@ def test_inputs_are_run_one_at_a_time(start):
     ],
 )
 def test_whatever_is_raised_the_container_lives_on(start, statement, name):
-    runner = start(f"import asyncio\nasync def f(fail=True):\n    if fail:\n        {statement}\n    return 'alive'", "f")
+    runner = start(
+        f"import asyncio\nasync def f(fail=True):\n    if fail:\n        {statement}\n    return 'alive'", "f"
+    )
     assert runner.call().raised[1].endswith(name)
     assert runner.call(False).value == "alive"
 

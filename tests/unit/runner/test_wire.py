@@ -11,7 +11,9 @@ def test_a_message_comes_back(parts):
     assert wire.unpack(wire.pack(*parts)) == parts
 
 
-@pytest.mark.parametrize("message", [b"", b"\x01", b"\x02\x00\x01\x00\x00\x00", wire.pack(b"a")[:-1], wire.pack(b"a") + b"b"])
+@pytest.mark.parametrize(
+    "message", [b"", b"\x01", b"\x02\x00\x01\x00\x00\x00", wire.pack(b"a")[:-1], wire.pack(b"a") + b"b"]
+)
 def test_what_is_no_message_is_refused(message):
     with pytest.raises(wire.WireError):
         wire.unpack(message)
