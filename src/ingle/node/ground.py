@@ -106,7 +106,9 @@ class RealGround(Ground):
         self.steps = STEPS
         self.kernel = config.kernel or getattr(runtime, "kernel", None) or Kernel()
         self.cgroups = _cgroups(self.kernel, name)
-        self.networks = network.NetworkPool(self.kernel, size=config.network_pool, mark=name)
+        self.networks = network.NetworkPool(
+            self.kernel, self.directory / "net", mark=name, size=config.network_pool
+        )
         self.images = image.Images(self.kernel, config.layers or self.directory / "layers", runtime)
         self._library = Path()
         self._etc = self.directory / "etc"
