@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ingle.exceptions import InvalidError
 from ingle.model.resources import CPU_MILLI_DEFAULT, MEMORY_MIB_DEFAULT
-from ingle.model.retries import Retries
 from ingle.sdk.function import Function
 from ingle.sdk.image import Image
+from ingle.sdk.retries import MAX_RETRIES, Retries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ TIMEOUT_S_MAX = 24 * 3600
 SCALEDOWN_WINDOW_S_MAX = 24 * 3600
 CPU_CORES_MAX = 1024
 MEMORY_MIB_MAX = 16 << 20
-RETRIES_MAX = 100
-RETRY_DELAY_S_MAX = 24 * 3600
 CONTAINERS_MAX = 10_000
 ENV_BYTES_MAX = 64 << 10
 
@@ -241,16 +239,13 @@ def _check_env(env: Any) -> dict[str, str]:
 
 
 def _check_retries(value: Any) -> Retries:
+    if isinstance(value, Retries):
+        return value
     if value is None:
         return Retries(0)
-    if not isinstance(value, Retries):
-        _check_number("retries", value, 0, RETRIES_MAX, "attempts", (int,))
-        return Retries(value)
-    _check_number("Retries.max_retries", value.max_retries, 0, RETRIES_MAX, "attempts", (int,))
-    _check_number("Retries.initial_delay", value.initial_delay, 0, RETRY_DELAY_S_MAX, "seconds")
-    _check_number("Retries.backoff_coefficient", value.backoff_coefficient, 1, 100, "times")
-    _check_number("Retries.max_delay", value.max_delay, 0, RETRY_DELAY_S_MAX, "seconds")
-    return value
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_RETRIES:
+        raise InvalidError(f"retries is a whole number from 0 to {MAX_RETRIES}, or ingle.Retries(…), not {value!r}")
+    return Retries(value)
 
 
 def _check_later(given: dict[str, Any]) -> None:

@@ -28,24 +28,48 @@ DRAIN_S_MAX = 5.0
 class Output:
     """Shows things. This plain one writes logs where they were written (stdout, stderr) and progress to stderr."""
 
-    def logs(self, app: str, lines: list[LogLine]) -> None:
-        """Lines that containers of an app wrote, in order."""
-        for stream, own in (("stdout", sys.stdout), ("stderr", sys.stderr)):
-            text = "".join(line.text + "\n" for line in lines if (line.stream == "stdout") == (stream == "stdout"))
-            if text:
-                own.write(text)
-                own.flush()
+    def __init__(self, show_progress: bool = True):
+        self._show_progress = show_progress
 
-    def notice(self, kind: str, topic: str, text: str, done: bool) -> None:
-        """Progress; a later notice on the same topic replaces the earlier one. Kinds: see wire.api.Notice, and `server`."""
-        sys.stderr.write(f"{text}\n")
+    def logs(self, app: str, lines: list[LogLine]) -> None:
+        """Lines that containers of an app wrote to stdout or stderr, or that are said of them ("system"), in order."""
+        for line in lines:
+            own = sys.stdout if line.stream == "stdout" else sys.stderr
+            own.write(line.text + "\n")
+        sys.stdout.flush()
         sys.stderr.flush()
 
-    def close(self) -> None:
-        """Nothing more will come."""
+    def notice(self, kind: str, topic: str, text: str, done: bool) -> None:
+        """Progress; a later notice on the same topic replaces the earlier one. Kinds: those of wire.api.Notice, and
+        `server`."""
+        if self._show_progress or kind == "warning":
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
 
-class enable_output:
+class showing:
+    """Shows with an Output, or something with its methods, while a `with` block lasts."""
+
+    def __init__(self, output: Any):
+        self._output = output
+        self._before: Any = None
+
+    def __enter__(self) -> Any:
+        self._before = use(self._output)
+        return self._output
+
+    def __exit__(self, *exc: object) -> None:
+        drain()
+        use(self._before)
+
+    async def __aenter__(self) -> Any:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.__exit__()
+
+
+class enable_output(showing):
     """Shows the logs of containers, and progress, while a `with` block lasts. Put it around `app.run()`.
 
     Args:
@@ -53,31 +77,10 @@ class enable_output:
     """
 
     def __init__(self, show_progress: bool = True):
-        self._output: Output = Output() if show_progress else _Quiet()
-        self._before: Output | None = None
-
-    def __enter__(self) -> enable_output:
-        self._before = use(self._output)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        drain()
-        use(self._before)
-        self._output.close()
-
-    async def __aenter__(self) -> enable_output:
-        return self.__enter__()
-
-    async def __aexit__(self, *exc: object) -> None:
-        self.__exit__()
+        super().__init__(Output(show_progress))
 
 
-class _Quiet(Output):
-    def notice(self, kind: str, topic: str, text: str, done: bool) -> None:
-        pass
-
-
-_output: Output | None = None
+_output: Any = None
 _waiting: deque[Callable[[], Any]] = deque()
 _waiting_lines = 0
 _left_out = 0
@@ -86,7 +89,7 @@ _lock = _thread.allocate_lock()
 _shower: int | None = None
 
 
-def use(output: Output | None) -> Output | None:
+def use(output: Any) -> Any:
     """Shows with this from now on (None: nothing); returns what was used before."""
     global _output
     before, _output = _output, output
@@ -130,14 +133,14 @@ def drain(timeout_s: float = DRAIN_S_MAX) -> None:
     done.wait(deadline - time.monotonic())
 
 
-def _show_lines(output: Output, app: str, lines: list[LogLine]) -> None:
+def _show_lines(output: Any, app: str, lines: list[LogLine]) -> None:
     global _left_out, _waiting_lines
     with _lock:
         _waiting_lines -= len(lines)
         left_out, _left_out = _left_out, 0
     output.logs(app, lines)
     if left_out:
-        output.notice("warning", "logs", f"{left_out} lines were left out here; `ingle app logs` has them", True)
+        output.notice("warning", "logs", f"{left_out} lines were left out here; `ingle app logs {app}` has them", True)
 
 
 def _soon(action: Callable[[], Any]) -> None:
