@@ -98,9 +98,7 @@ def compile_for(directory: Path, python: str, command: Sequence[str]) -> bool:
         Whether it is compiled for it now; if not, containers compile for themselves, which only takes longer.
     """
     tag = _tag(*map(int, python.split(".")[:2]))
-    names = [str(path.relative_to(directory)) for path in sorted(directory.rglob("*.py"))]
-    if all(_pyc(directory, name, tag).exists() for name in names if not name.endswith("__main__.py")):
-        return True
+    names = _names(directory)
     said = b""
     for name in names:
         inside, text = _inside(name).encode(), (directory / name).read_bytes()
@@ -118,6 +116,12 @@ def compile_for(directory: Path, python: str, command: Sequence[str]) -> bool:
             _write_pyc(directory, name, tag, magic, done.stdout[at + 4 : at + 4 + size])
         at += 4 + size
     return True
+
+
+def is_compiled(directory: Path, python: str) -> bool:
+    """Whether the library is compiled for that Python minor version."""
+    tag = _tag(*map(int, python.split(".")[:2]))
+    return all(_pyc(directory, name, tag).exists() for name in _names(directory))
 
 
 def ca_bundle() -> str:
@@ -138,6 +142,10 @@ def _files() -> Iterator[tuple[str, Path]]:
     theirs = Path(cloudpickle.__file__).parent
     for file in sorted(theirs.rglob("*.py")):
         yield f"cloudpickle/{file.relative_to(theirs)}", file
+
+
+def _names(directory: Path) -> list[str]:
+    return [str(path.relative_to(directory)) for path in sorted(directory.rglob("*.py"))]
 
 
 def _inside(name: str) -> str:
