@@ -1,6 +1,5 @@
 """The node's process."""
 
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ def run_node(state: Path, url: str, runtime: str, spares: bool) -> int:
         from ingle.node.agent import Agent, NodeConfig
 
         name = socket.gethostname()
-        layers = os.environ.get("INGLE_LAYERS_DIR")
         agent = Agent(
             NodeConfig(
                 state=state,
@@ -41,7 +39,6 @@ def run_node(state: Path, url: str, runtime: str, spares: bool) -> int:
                 name=name,
                 runtime=choose_runtime(runtime, state),
                 spares=spares,
-                layers=Path(layers).absolute() if layers else None,
             )
         )
         await agent.start()

@@ -51,7 +51,6 @@ class NodeConfig:
     runtime: Runtime | None = None
     kernel: Any = None
     capacity: Resources | None = None
-    layers: Path | None = None  #: of images; several nodes may share them. Default: `node/layers` in the state directory
     spares: bool = True
     spares_max: int = 4
     spare_delay_s: float = 0.25  #: the node is calm for so long before it makes a spare
