@@ -6,6 +6,10 @@ inside a container finds the same facts in its environment. Outside of container
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextvars import ContextVar
+
 #: Is this process inside a container of Ingle?
 in_container = False
 #: Directory with `node.sock` and `in/`; `out/` beside them can be written.
@@ -21,7 +25,10 @@ functions: dict[str, str] = {}
 #: The input that this process runs now, or b"". The runner alone writes it.
 input_id = b""
 #: Set by the async part of the runner: a ContextVar, so that a task left over from an earlier input still knows its own.
-input_variable = None
+input_variable: "ContextVar[bytes] | None" = None
+
+#: The module that was `__main__` before user code got an empty one; it must stay alive.
+program: object = None
 
 _VARIABLE = "INGLE_CONTAINER"
 #: A longer map of functions is not handed on to child processes (the kernel bounds one variable to 128 KiB).

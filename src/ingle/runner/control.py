@@ -18,14 +18,19 @@ The end of file on control means that the node is gone. F_SETSIG makes the kerne
 a runner that is busy with user code notices.
 """
 
-import _signal as signal
+import _signal as signal  # type: ignore[import-not-found]
 import posix
 import sys
-from _collections import deque
+from _collections import deque  # type: ignore[import-not-found]
 from _socket import MSG_DONTWAIT, socket
 from _thread import _local
 
 from ingle.runner import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
 #: How long exit handlers of user code may take when the container is stopped.
 STOP_S_MAX = 1.0
@@ -52,10 +57,10 @@ class Control:
         self.waiting = False
         self.over = False  #: this process serves no further input: it is being stopped, or it is a forked child
         self.forked = False
-        self.defer = None  #: async mode: the loop's call_soon_threadsafe
-        self.on_cancel = None  #: async mode: cancels the task of an input
-        self.on_credit = None  #: async mode
-        self.busy = lambda: False  #: async mode: is a task running?
+        self.defer: Callable[..., object] | None = None  #: async mode: the loop's call_soon_threadsafe
+        self.on_cancel: Callable[[bytes, bytes], None] | None = None  #: async mode: cancels the task of an input
+        self.on_credit: Callable[[], None] | None = None  #: async mode
+        self.busy: Callable[[], bool] = lambda: False  #: async mode: is a task running?
 
     def listen(self) -> None:
         """From now on, messages interrupt."""
@@ -72,7 +77,7 @@ class Control:
             pass  # a kernel without it: the node's own signal remains
         self.drain()
 
-    def _handlers(self):  # type: ignore[no-untyped-def]
+    def _handlers(self) -> "tuple[tuple[int, Callable[..., Any]], ...]":
         return (wire.CANCEL_SIGNAL, self._on_signal), (signal.SIGTERM, self.stop), (signal.SIGINT, self.interrupt)
 
     def _on_signal(self, number: int, frame: object) -> None:
@@ -160,7 +165,7 @@ class Control:
         if self.running:
             raise KeyboardInterrupt
 
-    def guard_forks(self, close) -> None:  # type: ignore[no-untyped-def]
+    def guard_forks(self, close: "Callable[[], object]") -> None:
         """A forked child is no runner: it must not answer, and dies of signals as any process. `close` is called in it.
 
         The child forgets signals that reach it before its first Python code, SIGTERM of an early `terminate()` too; so
@@ -199,18 +204,18 @@ def cancellation(reason: bytes) -> BaseException:
 def flush() -> None:
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
-            stream.flush()
+            stream.flush()  # type: ignore[union-attr]
         except Exception:  # closed, replaced by anything, or nobody reads it
             pass
 
 
-def leave(code: int) -> None:
+def leave(code: int) -> "NoReturn":
     """Ends the process at once, whatever threads there are."""
     flush()
     posix._exit(code)
 
 
-def leave_politely() -> None:
+def leave_politely() -> "NoReturn":
     import atexit
 
     try:

@@ -4,11 +4,15 @@ import sys
 
 from ingle.runner import context, wire
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 if "functools" in sys.modules:
     import _pickle
 else:
     # The C module wants `functools` for nothing but `partial`, and that import alone costs 2 ms of a cold start.
-    import _functools
+    import _functools  # type: ignore[import-not-found]
 
     class _Functools:
         partial = _functools.partial
@@ -28,7 +32,7 @@ _LOOK_AT_MAX = 16
 _files_written = 0
 
 
-def load(payload: memoryview, file: bytes) -> object:
+def load(payload: memoryview, file: bytes) -> "Any":
     """The value in a payload. Raises whatever unpickling raises."""
     if not file:
         return loads(payload)
@@ -50,9 +54,10 @@ def dump(value: object) -> tuple[bytes, bytes]:
 
 def dump_by_value(value: object) -> bytes:
     """For what plain pickle cannot do: lambdas, and all that was defined where no import finds it."""
-    import cloudpickle
+    import cloudpickle  # type: ignore[import-untyped]
 
-    return cloudpickle.dumps(value, PROTOCOL)
+    data: bytes = cloudpickle.dumps(value, PROTOCOL)
+    return data
 
 
 def store(data: bytes) -> tuple[bytes, bytes]:
@@ -119,7 +124,7 @@ def _is_large(value: object, depth: int = 2) -> bool:
         if not depth or len(value) > _LOOK_AT_MAX:  # type: ignore[arg-type]
             return False
         parts = value.values() if kind is dict else value  # type: ignore[attr-defined]
-        return any(_is_large(part, depth - 1) for part in parts)
+        return any(_is_large(part, depth - 1) for part in parts)  # type: ignore[union-attr]
     if not hasattr(kind, "nbytes"):  # numpy's arrays and their like have it
         return False
     try:

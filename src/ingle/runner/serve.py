@@ -7,6 +7,11 @@ from time import perf_counter_ns
 
 from ingle.runner import context, control, payload, stdio, wire
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
 LOADING, RUNNING, DUMPING = 0, 1, 2  # how far an input has come
 
 _RETURNED, _RAISED = b"returned", b"raised"
@@ -21,7 +26,9 @@ class IsAsync(Exception):
 class Server:
     """One function, one input at a time."""
 
-    def __init__(self, inbox: socket, node: "control.Control", function, generator: bool, name: str) -> None:
+    def __init__(
+        self, inbox: socket, node: control.Control, function: "Callable[..., Any]", generator: bool, name: str
+    ) -> None:
         self.inbox = inbox
         self.control = node
         self.function = function
@@ -31,7 +38,7 @@ class Server:
         self.out = sys.stdout
         self.is_init = posix.getpid() == 1
 
-    def run(self) -> None:
+    def run(self) -> "NoReturn":
         """Serves inputs until the process ends."""
         if is_async(self.function):
             self._run_async(None)
@@ -46,7 +53,8 @@ class Server:
 
     def _run_input(self, name: bytes, data: memoryview, file: bytes) -> None:
         node = self.control
-        value = arguments = None
+        value: Any = None
+        arguments: Any = None
         stage = LOADING
         began = perf_counter_ns()
         try:
@@ -58,8 +66,8 @@ class Server:
                 stage = RUNNING
                 began = perf_counter_ns()
                 value = self.function(*arguments[0], **arguments[1])
-                if self.generator or type(value) is Coroutine:
-                    if type(value) is Coroutine or hasattr(value, "__anext__"):
+                if self.generator or type(value) is CoroutineType:
+                    if type(value) is CoroutineType or hasattr(value, "__anext__"):
                         raise IsAsync
                     node.running = b""
                     self._iterate(name, value)
@@ -77,11 +85,11 @@ class Server:
             result, stored = self.pack(error, stage, value)
         arguments = None
         if not outcome:
-            return self._run_async((name, value, began))
+            self._run_async((name, value, began))
         value = None
         self.answer(name, outcome, took // 1000, result, stored)
 
-    def _iterate(self, name: bytes, items) -> None:
+    def _iterate(self, name: bytes, items: "Any") -> None:
         """Runs a generator, at most YIELDS_AHEAD_MAX items ahead of the credit."""
         node = self.control
         node.credit = 0
@@ -180,7 +188,7 @@ class Server:
         except Exception:  # closed by user code, or replaced by something that is no stream
             control.flush()
 
-    def end(self, error: BaseException | None) -> None:
+    def end(self, error: BaseException | None) -> "NoReturn":
         """No further input: the container is stopped, or this is a child that user code forked and let return."""
         if not self.control.forked:
             control.leave_politely()
@@ -197,7 +205,7 @@ class Server:
         except OSError:
             control.leave(1)  # the node is gone
 
-    def _run_async(self, first) -> None:
+    def _run_async(self, first: "tuple[bytes, Any, int] | None") -> "NoReturn":
         from ingle.runner import tasks
 
         tasks.TaskServer(self).run(first)
@@ -208,14 +216,14 @@ async def _coroutine() -> None:
 
 
 _sample = _coroutine()
-Coroutine = type(_sample)
+CoroutineType = type(_sample)
 _sample.close()
 
 
 def is_async(function: object) -> bool:
     """Does calling it make a coroutine or an asynchronous generator, as far as its code says?"""
     while not hasattr(function, "__code__"):
-        inner = getattr(function, "__func__", None) or getattr(function, "func", None)
+        inner: object = getattr(function, "__func__", None) or getattr(function, "func", None)
         if inner is None or inner is function:
             return False
         function = inner

@@ -10,6 +10,11 @@ from time import perf_counter
 
 from ingle.runner import context, control, wire
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
 #: Objects that an import may make before the garbage collector looks at them: most live as long as the container.
 _IMPORT_GC_THRESHOLD = 50_000
 _SETUP_BYTES_MAX = 16 << 20
@@ -17,8 +22,8 @@ _SETUP_BYTES_MAX = 16 << 20
 _SOCKET_PATH_BYTES_MAX = 100
 
 
-def main() -> None:
-    """Does not return."""
+def main() -> "NoReturn":
+    """Becomes the runner."""
     io = os.environ.get("INGLE_IO_DIR", wire.IO_DIR)
     try:
         node = connect(io)
@@ -32,7 +37,7 @@ def main() -> None:
     node.close()
     link = control.Control(node_control)
     # A user's `import __main__` must not find the runner.
-    keep = sys.modules["__main__"]
+    context.program = sys.modules["__main__"]
     sys.modules["__main__"] = type(sys)("__main__")
     link.guard_forks(inbox.close)
     stdio.install()
@@ -45,7 +50,6 @@ def main() -> None:
     signal_ready(link, import_ms)
     name = os.fsdecode(setup.get(b"function_name", b""))
     serve.Server(inbox, link, function, bool(setup.get(b"generator")), name).run()
-    del keep
 
 
 def connect(io: str) -> socket:
@@ -64,7 +68,7 @@ def receive_setup(node: socket) -> tuple[dict[bytes, bytes], socket, socket]:
     """Waits for SETUP, as long as it takes. Leaves if the node goes away."""
     from _struct import unpack
 
-    data, descriptors = b"", []
+    data, descriptors = b"", []  # type: bytes, list[int]
     length = None
     while length is None or len(data) < length:
         try:
@@ -108,7 +112,7 @@ def prepare(setup: dict[bytes, bytes], io: str) -> None:
     sys.dont_write_bytecode = True
 
 
-def load(setup: dict[bytes, bytes]) -> tuple[object, float]:
+def load(setup: dict[bytes, bytes]) -> "tuple[Callable[..., Any], float]":
     """The function, and the milliseconds that it took. Raises whatever the user's module raises."""
     import gc
 
@@ -125,7 +129,7 @@ def load(setup: dict[bytes, bytes]) -> tuple[object, float]:
     return function, (perf_counter() - began) * 1000
 
 
-def _find(setup: dict[bytes, bytes]) -> object:
+def _find(setup: dict[bytes, bytes]) -> "Callable[..., Any]":
     module = os.fsdecode(setup.get(b"module", b""))
     qualname = os.fsdecode(setup.get(b"qualname", b""))
     if setup.get(b"definition"):
@@ -144,7 +148,7 @@ def _find(setup: dict[bytes, bytes]) -> object:
                     f"defined at the top level of its module, whatever machine imports it"
                 ) from None
     # The SDK's decorator leaves an object of its own, and the user's function in it.
-    function = getattr(found, "_ingle_raw", found)
+    function: Callable[..., Any] = getattr(found, "_ingle_raw", found)
     if not callable(function):
         raise TypeError(f"`{qualname}` of module `{module}` is no function, but {type(function).__name__}")
     return function
@@ -158,7 +162,7 @@ def signal_ready(link: control.Control, import_ms: float) -> None:
         control.leave(1)
 
 
-def fail(link: control.Control, error: BaseException) -> None:
+def fail(link: control.Control, error: BaseException) -> "NoReturn":
     """The container cannot start: says why, and ends it."""
     from ingle.runner import raised
 

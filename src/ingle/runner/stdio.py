@@ -39,14 +39,14 @@ class MarkingFile(FileIO):
             self._marked = current
 
 
-def _stream(fd: int, name: str, like: TextIOWrapper | None) -> tuple[MarkingFile, TextIOWrapper]:
+def _stream(fd: int, name: str, like: object) -> tuple[MarkingFile, TextIOWrapper]:
     raw = MarkingFile(fd, "w", closefd=False)
     raw.name = name
     errors = getattr(like, "errors", None) or ("strict" if fd == 1 else "backslashreplace")
     text = TextIOWrapper(
         BufferedWriter(raw), getattr(like, "encoding", None) or "utf-8", errors, newline="\n", line_buffering=True
     )
-    text.mode = "w"
+    text.mode = "w"  # type: ignore[misc]
     return raw, text
 
 

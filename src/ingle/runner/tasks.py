@@ -6,11 +6,13 @@ a cancel is handed to the loop, which looks whether that input's task still runs
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextvars import ContextVar, copy_context
 from time import perf_counter_ns
+from typing import Any, NoReturn
 
 from ingle.runner import context, control, payload, wire
-from ingle.runner.serve import DUMPING, LOADING, RUNNING, Coroutine, Server
+from ingle.runner.serve import DUMPING, LOADING, RUNNING, CoroutineType, Server
 
 _input_id: "ContextVar[bytes]" = ContextVar("ingle_input_id", default=b"")
 
@@ -30,14 +32,14 @@ class TaskServer:
         self._context = copy_context()
         self._credit: asyncio.Future[None] | None = None
 
-    def run(self, first) -> None:
+    def run(self, first: tuple[bytes, Any, int] | None) -> NoReturn:
         context.input_variable = _input_id
         node = self._control
         node.on_cancel, node.on_credit, node.busy = self._cancel, self._on_credit, lambda: self._task is not None
         self._loop.add_reader(node.fileno(), node.drain)  # for kernels where the socket raises no signal
         node.defer = self._loop.call_soon_threadsafe
         if first is not None:
-            self._begin(self._run_input(first[0], None, b"", first))
+            self._begin(self._run_input(first[0], memoryview(b""), b"", first))
         else:
             self._loop.call_soon(self._next)
         while True:
@@ -73,16 +75,18 @@ class TaskServer:
         self._control.begun = context.input_id = name
         self._begin(self._run_input(name, data, file, None))
 
-    def _begin(self, work) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         # From the runner's own context: the one around may be that of the input before.
         self._task = self._context.run(self._loop.create_task, work)
 
     # ---- one input
 
-    async def _run_input(self, name: bytes, data: memoryview | None, file: bytes, first) -> None:
+    async def _run_input(
+        self, name: bytes, data: memoryview, file: bytes, first: tuple[bytes, Any, int] | None
+    ) -> None:
         server, node = self._server, self._control
         _input_id.set(name)
-        value = None
+        value: Any = None
         stage = LOADING
         began = perf_counter_ns()
         outcome = b"returned"
@@ -94,14 +98,14 @@ class TaskServer:
                 if first is not None:
                     _, value, began = first
                 else:
-                    args, kwargs = payload.load(data, file)
+                    arguments = payload.load(data, file)
                     began = perf_counter_ns()
                     stage = RUNNING
-                    value = server.function(*args, **kwargs)
-                    args = kwargs = None
+                    value = server.function(*arguments[0], **arguments[1])
+                    arguments = None
                 stage = RUNNING
                 first = None
-                if type(value) is Coroutine or (hasattr(value, "__await__") and not server.generator):
+                if type(value) is CoroutineType or (hasattr(value, "__await__") and not server.generator):
                     value = await value
                 if server.generator:
                     await self._iterate(name, value)
@@ -120,7 +124,7 @@ class TaskServer:
         self._task = None
         self._next()
 
-    async def _iterate(self, name: bytes, items) -> None:
+    async def _iterate(self, name: bytes, items: Any) -> None:
         node = self._control
         node.credit = 0
         index = 0
@@ -161,6 +165,6 @@ class TaskServer:
 _DONT_WAIT = 0x40  # MSG_DONTWAIT
 
 
-async def _as_async(items):
+async def _as_async(items: Iterable[Any]) -> AsyncIterator[Any]:
     for item in items:
         yield item

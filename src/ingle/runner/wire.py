@@ -67,6 +67,9 @@ SETUP_KEYS = (
 )  # fmt: skip
 
 
+_StructError: type[Exception] = struct.error  # type: ignore[attr-defined]
+
+
 class WireError(ValueError):
     """The bytes are no message."""
 
@@ -98,7 +101,7 @@ def unpack(message: bytes) -> list[bytes]:
     try:
         (count,) = struct.unpack_from("<H", message)
         _, *lengths = _head(count).unpack_from(message)
-    except struct.error:
+    except _StructError:
         raise WireError("the message is cut off") from None
     at = 2 + 4 * count
     if at + sum(lengths) != len(message):
@@ -129,7 +132,7 @@ def split_input(packet: memoryview) -> tuple[bytes, memoryview, bytes]:
     """
     try:
         count, kind, name, payload, file = _INPUT_HEAD.unpack_from(packet)
-    except struct.error:
+    except _StructError:
         raise WireError("the message is cut off") from None
     at = _INPUT_HEAD.size + kind
     if count != 4 or at + name + payload + file != len(packet) or packet[_INPUT_HEAD.size : at] != INPUT:
