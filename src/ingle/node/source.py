@@ -1,8 +1,8 @@
 """Users' code on this node: each source tree is laid out once, as a directory that containers use as a read-only layer.
 
-    <root>/files/<sha256>-<mode>    one copy of each file, hard-linked into
-    <root>/trees/<source id>/root/  what lies under /root in a container
-    <root>/boot                     of which boot of the machine this is
+    <root>/<source id>/root/        what lies under /root in a container
+    <root>/.files/<sha256>-<mode>   one copy of each file, hard-linked into the trees
+    <root>/.boot                    of which boot of the machine all this is
 
 Nothing is synced to disk one by one: after a reboot everything here is thrown away and fetched again.
 """
@@ -30,11 +30,11 @@ class Sources:
 
     def __init__(self, root: Path, fetch: Callable[[str], Awaitable[bytes]]) -> None:
         self._fetch = fetch
-        self._files = root / "files"
-        self._trees = root / "trees"
+        self._files = root / ".files"
+        self._trees = root
         self._under_way: dict[str, asyncio.Task[Path]] = {}
         self._slots = asyncio.Semaphore(FETCHES_AT_ONCE_MAX)
-        _sweep(root, self._trees, self._files)
+        _sweep(self._trees, self._files)
 
     async def ensure(self, source_id: str) -> Path:
         """The tree's directory, with `root/` in it. Whoever asks meanwhile waits for the same work.
@@ -59,7 +59,7 @@ class Sources:
             for sha256, mode in {(sha256, mode) for _, sha256, mode in files}:
                 if not self._file(sha256, mode).exists():
                     tasks.add(self._get(sha256, mode))
-        part = tree.with_name(f"part-{tree.name}-{os.getpid()}")
+        part = tree.with_name(f".part-{tree.name}-{os.getpid()}")
         shutil.rmtree(part, ignore_errors=True)
         await asyncio.get_running_loop().run_in_executor(None, self._lay_out, files, part, tree)
         return tree
@@ -134,18 +134,17 @@ def _safe_name(source_id: str) -> str:
     return source_id
 
 
-def _sweep(root: Path, trees: Path, files: Path) -> None:
+def _sweep(trees: Path, files: Path) -> None:
     """Throw away half-made trees, those of an earlier boot, and the oldest."""
     boot = BOOT_ID.read_text() if BOOT_ID.exists() else ""
-    mark = root / "boot"
-    if not mark.exists() or mark.read_text() != boot:
+    mark = trees / ".boot"
+    if mark.exists() and mark.read_text() != boot:
         shutil.rmtree(trees, ignore_errors=True)
-        shutil.rmtree(files, ignore_errors=True)
     trees.mkdir(parents=True, exist_ok=True)
-    files.mkdir(parents=True, exist_ok=True)
+    files.mkdir(exist_ok=True)
     mark.write_text(boot)
-    by_age = sorted((p for p in trees.iterdir() if not p.name.startswith("part-")), key=lambda p: p.stat().st_mtime)
-    for old in [*trees.glob("part-*"), *by_age[: max(0, len(by_age) - TREES_KEPT_MAX)]]:
+    by_age = sorted((p for p in trees.iterdir() if not p.name.startswith(".")), key=lambda p: p.stat().st_mtime)
+    for old in [*trees.glob(".part-*"), *by_age[: max(0, len(by_age) - TREES_KEPT_MAX)]]:
         shutil.rmtree(old, ignore_errors=True)
     for file in files.iterdir():
         if file.name.startswith("part-") or file.stat().st_nlink == 1:

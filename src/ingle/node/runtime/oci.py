@@ -33,21 +33,15 @@ import psutil
 from ingle.node.kernel import Kernel
 from ingle.node.runtime import spec
 from ingle.node.runtime.base import Exit, RuntimeFault, Started
+from ingle.node.runtime.process import IGNORED_BY_PYTHON, REAP_S_MAX, Pipes, Watched, watched_pids
 from ingle.node.runtime.seccomp import BPF_ANNOTATION
 
 START_S_MAX = 30.0
 DELETE_S_MAX = 10.0
-REAP_S_MAX = 2.0
-REAP_PAUSE_S = 0.002
 STRAYS_AGAIN_S = 0.1
-MESSAGE_BYTES_MAX = 4096
 CGROUP_MANAGER_DISABLED = "--cgroup-manager=disabled"
 
-#: Children that somebody waits for.
-_watched_pids: set[int] = set()
 _ENVIRONMENT = {"PATH": spec.PATH}
-#: Python ignores these; a program that we start should not inherit that.
-_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class OciRuntime:
@@ -87,11 +81,11 @@ class OciRuntime:
         pid_file = bundle / "pid"
         pid_file.unlink(missing_ok=True)
         argv = [*self._command, "run", "--detach", f"--pid-file={pid_file}", f"--bundle={bundle}", container]
-        pipes = _Pipes()
+        pipes = Pipes()
         try:
             await self._run(argv, cgroup_procs if self._crun else (), pipes, START_S_MAX)
             pid = int(pid_file.read_text())
-            watched = _Watched(self.kernel, pid)
+            watched = Watched(self.kernel, pid)
         except BaseException as error:
             message = pipes.drain()
             pipes.close()
@@ -138,14 +132,14 @@ class OciRuntime:
         process_file, pid_file = base.with_suffix(".json"), base.with_suffix(".pid")
         process_file.write_text(json.dumps(spec.process(argv, env, cwd, tty=tty)))
         command = [*self._command, "exec", "--detach", f"--process={process_file}", f"--pid-file={pid_file}"]
-        pipes = _Pipes(stdin=not tty)
+        pipes = Pipes(stdin=not tty)
         console = _Console(tty)
         try:
             if console.path:
                 command.append(f"--console-socket={console.path}")
             procs = known.cgroup_procs if self._crun else ()
             await self._run([*command, container], procs, pipes, START_S_MAX)
-            watched = _Watched(self.kernel, int(pid_file.read_text()))
+            watched = Watched(self.kernel, int(pid_file.read_text()))
             if tty:
                 pipes.close()
                 master = console.receive()
@@ -166,15 +160,15 @@ class OciRuntime:
             return []
         return sorted(entry.name for entry in self.root.iterdir() if entry.is_dir() and entry.name not in self._known)
 
-    async def _run(self, argv: list[str], cgroup_procs: Sequence[Path], pipes: "_Pipes", bound_s: float) -> None:
+    async def _run(self, argv: list[str], cgroup_procs: Sequence[Path], pipes: Pipes, bound_s: float) -> None:
         """Run a command of the runtime to its end, inside the cgroups; raise RuntimeFault if it fails."""
         if cgroup_procs:
             places = "".join(f"echo $$ >{shlex.quote(str(path))} && " for path in cgroup_procs)
             argv = ["/bin/sh", "-c", f'{places}exec "$@"', "sh", *argv]
         pid = os.posix_spawn(
-            argv[0], argv, _ENVIRONMENT, file_actions=pipes.actions(), setpgroup=0, setsigdef=_IGNORED_BY_PYTHON
+            argv[0], argv, _ENVIRONMENT, file_actions=pipes.actions(), setpgroup=0, setsigdef=IGNORED_BY_PYTHON
         )
-        watched = _Watched(self.kernel, pid)
+        watched = Watched(self.kernel, pid)
         try:
             code = await asyncio.wait_for(asyncio.shield(watched.exited), bound_s)
         except (TimeoutError, asyncio.TimeoutError):
@@ -192,7 +186,7 @@ class OciRuntime:
     def _reap_strays(self) -> None:
         """Wait for dead children of another pid namespace than ours that nobody watches."""
         for child in psutil.Process().children():
-            if child.pid in _watched_pids:
+            if child.pid in watched_pids:
                 continue
             try:
                 status = self.kernel.read(f"/proc/{child.pid}/status")
@@ -205,7 +199,7 @@ class OciRuntime:
     async def _force_delete(self, container: str) -> None:
         """The runtime's own way, for what we do not know: kill it, remove all it made."""
         with open(os.devnull, "r+b") as null:
-            pipes = _Pipes(to=null.fileno())
+            pipes = Pipes(to=null.fileno())
             try:
                 await self._run([*self._command, "delete", "--force", container], (), pipes, DELETE_S_MAX)
             except RuntimeFault:
@@ -216,7 +210,7 @@ class OciRuntime:
 class OciExec:
     """An `ExecProcess`."""
 
-    def __init__(self, watched: "_Watched", stdin: int, stdout: int, stderr: int) -> None:
+    def __init__(self, watched: Watched, stdin: int, stdout: int, stderr: int) -> None:
         self._watched = watched
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
 
@@ -234,112 +228,9 @@ class OciExec:
 class _Container:
     __slots__ = ("cgroup_procs", "watched")
 
-    def __init__(self, watched: "_Watched", cgroup_procs: tuple[Path, ...]) -> None:
+    def __init__(self, watched: Watched, cgroup_procs: tuple[Path, ...]) -> None:
         self.watched = watched
         self.cgroup_procs = cgroup_procs
-
-
-class _Watched:
-    """A child, or an orphan about to become one; `exited` gets its exit code."""
-
-    def __init__(self, kernel: Kernel, pid: int) -> None:
-        self._kernel = kernel
-        self._loop = asyncio.get_running_loop()
-        self._reap_until_s = 0.0
-        self.pid = pid
-        self.pidfd = kernel.pidfd_open(pid)
-        _watched_pids.add(pid)
-        self.exited: asyncio.Future[int] = self._loop.create_future()
-        self._loop.add_reader(self.pidfd, self._dead)
-
-    def kill(self, number: int) -> None:
-        if not self.exited.done() and self.pidfd >= 0:
-            self._kernel.pidfd_kill(self.pidfd, number)
-
-    def close(self) -> None:
-        if self.pidfd >= 0:
-            self._loop.remove_reader(self.pidfd)
-            os.close(self.pidfd)
-            self.pidfd = -1
-
-    def _dead(self) -> None:
-        self._loop.remove_reader(self.pidfd)
-        self._reap_until_s = self._loop.time() + REAP_S_MAX
-        self._reap()
-
-    def _reap(self) -> None:
-        if self.exited.done():
-            return
-        try:
-            found, status = os.waitpid(self.pid, os.WNOHANG)
-        except ChildProcessError:
-            found, status = 0, 0
-        if found:
-            self._end(os.waitstatus_to_exitcode(status))
-        elif self._loop.time() < self._reap_until_s:
-            self._loop.call_later(REAP_PAUSE_S, self._reap)
-        else:  # somebody else has reaped it; how it ended is not to be known any more
-            self._end(-signal.SIGKILL)
-
-    def _end(self, code: int) -> None:
-        _watched_pids.discard(self.pid)
-        self.exited.set_result(code)
-        self.close()
-
-
-class _Pipes:
-    """Anonymous pipes for a child's stdio. `to`: everything there instead."""
-
-    def __init__(self, *, stdin: bool = False, to: int = -1) -> None:
-        self._to = to
-        self.stdin = self.stdout = self.stderr = -1
-        self._far: list[int] = []
-        if to >= 0:
-            return
-        near_in = os.pipe2(os.O_CLOEXEC) if stdin else None
-        self.stdout, far_out = os.pipe2(os.O_CLOEXEC)
-        self.stderr, far_err = os.pipe2(os.O_CLOEXEC)
-        if near_in:
-            self.stdin = near_in[1]
-        self._far = [near_in[0] if near_in else -1, far_out, far_err]
-        for fd in (self.stdin, self.stdout, self.stderr):
-            if fd >= 0:
-                os.set_blocking(fd, False)
-
-    def actions(self) -> list[tuple]:
-        """For posix_spawn. The far ends lie above 2, so that no copy overwrites another's source."""
-        if self._to >= 0:
-            return [(os.POSIX_SPAWN_DUP2, self._to, number) for number in (0, 1, 2)]
-        far_in, far_out, far_err = self._far
-        null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
-        first = (os.POSIX_SPAWN_DUP2, far_in, 0) if far_in >= 0 else null
-        return [first, (os.POSIX_SPAWN_DUP2, far_out, 1), (os.POSIX_SPAWN_DUP2, far_err, 2)]
-
-    def drain(self) -> str:
-        """The end of what came over stderr so far."""
-        said = b""
-        while self.stderr >= 0:
-            try:
-                more = os.read(self.stderr, 1 << 16)
-            except BlockingIOError:
-                break
-            if not more:
-                break
-            said = (said + more)[-MESSAGE_BYTES_MAX:]
-        return said.decode(errors="replace").strip()
-
-    def close_far(self) -> None:
-        for fd in self._far:
-            if fd >= 0:
-                os.close(fd)
-        self._far = []
-
-    def close(self) -> None:
-        self.close_far()
-        for fd in (self.stdin, self.stdout, self.stderr):
-            if fd >= 0:
-                os.close(fd)
-        self.stdin = self.stdout = self.stderr = -1
 
 
 class _Console:
