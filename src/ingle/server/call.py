@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from ingle.exceptions import Error, ExecutionError, InvalidError, NotFoundError
 from ingle.model.call import FAILED, GENERATOR, KINDS, MAP, RAISED, RETURNED, SPAWN
@@ -325,7 +326,7 @@ class Calls:
             found.append(one)
         return found, missing
 
-    def answered(self, link, container: str, answers: list[tuple[str, str, bytes, bool, float]]) -> list[str]:
+    def answered(self, link: Any, container: str, answers: list[tuple[str, str, bytes, bool, float]]) -> list[str]:
         """Attempts have ended: (input, outcome, payload, whether that is a blob, seconds that it ran). Gives the inputs that
         the node may forget now."""
         inputs = self._inputs
@@ -370,7 +371,8 @@ class Calls:
 
     def _yield(self, session: Session, found: Input, first: int, pieces: list[tuple[bytes, bool]]) -> None:
         blobs = [n for n, (_, blob) in enumerate(pieces) if blob]
-        message = Yielded(found.id, found.items.attempt, first, [len(p) for p, _ in pieces], blobs)
+        attempt = found.items.attempt if found.items is not None else 0
+        message = Yielded(found.id, attempt, first, [len(p) for p, _ in pieces], blobs)
         session.send(message, [p for p, _ in pieces])
 
     # ---- from the scheduler

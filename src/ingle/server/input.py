@@ -30,7 +30,7 @@ class Call:
         self.kind = kind
         self.spawned = kind == SPAWN
         self.function = function
-        self.session = session  #: who gets the outputs; of spawned calls: nobody in particular
+        self.session: Any = session  #: a Session: who gets the outputs; None of spawned calls after a restart
         self.inputs: dict[int, Input] = {}
         self.pending = 0
         self.accepting = 0  #: writes of spawned inputs that are under way

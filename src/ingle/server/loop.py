@@ -7,6 +7,7 @@ nobody sees a half-done batch. What carrying out brings about (a container that 
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from ingle.model import container as states
@@ -49,7 +50,7 @@ class Loop:
         self._waiting: deque[events.Event] = deque()
         self._busy = False
         self._sends: dict[str, tuple[str, list[str]]] = {}  # by container: its node and the inputs of the next frame
-        self._carry = {
+        self._carry: dict[type, Callable[[Any], None]] = {
             commands.SendInputs: self._send_inputs,
             commands.EndInputs: self._end_inputs,
             commands.RetryInput: self._retry_input,
@@ -109,14 +110,14 @@ class Loop:
         if record is not None:
             for one in found:
                 record.inputs[one.id] = None
+        payloads = [one.payload or b"" for one in found]
         start = 0
         while start < len(found):
             size, end = 0, start
-            while end < len(found) and (size == 0 or size + len(found[end].payload) <= FRAME_BYTES):
-                size += len(found[end].payload)
+            while end < len(found) and (size == 0 or size + len(payloads[end]) <= FRAME_BYTES):
+                size += len(payloads[end])
                 end += 1
-            part = found[start:end]
-            pieces = [one.payload for one in part]
+            part, pieces = found[start:end], payloads[start:end]
             blobs = [n for n, one in enumerate(part) if one.blob]
             self._nodes.send(
                 node, wire.SendInputs(container, [one.id for one in part], [len(p) for p in pieces], blobs), pieces

@@ -4,6 +4,7 @@ A node is *joined* while it has a link, *away* for a short grace after that clos
 joins it says which it has, and is told which of them nobody wants.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Acknowledgements gather for so long.
+ACK_S = 0.005
 #: Clients inside the containers of one node.
 CLIENTS_MAX = 10_000
 #: What a container cannot start for a second time either: its user has to change something.
@@ -54,6 +57,7 @@ class Peer:
     heard_s: float  #: when it last said anything, monotonic
     free_memory_mib: int = 0
     clients: dict[tuple[str, str], tuple[Session, Link]] = field(default_factory=dict)
+    acks: list[str] = field(default_factory=list)  #: for its next AckNodeOutputs
 
     def send(self, message: Any, payload: bytes | list = b"") -> bool:
         if self.link is None:
@@ -62,7 +66,14 @@ class Peer:
         return True
 
     def acknowledge(self, input_ids: list[str]) -> None:
-        self.send(wire.AckNodeOutputs(input_ids))
+        """The node may forget these answers; it is told soon, of many at once, as nobody waits for that."""
+        if not self.acks:
+            asyncio.get_running_loop().call_later(ACK_S, self._acknowledge)
+        self.acks += input_ids
+
+    def _acknowledge(self) -> None:
+        acks, self.acks = self.acks, []
+        self.send(wire.AckNodeOutputs(acks))
 
 
 class ClientLink:
@@ -181,11 +192,10 @@ class Nodes:
                 unwanted.append(report.container)
                 self._over(report.container, "nobody wants it any more")
                 continue
-            record = self._containers.running.get(report.container)
-            if record is None:
-                app, started_s = function.app.id, time.time()
-                record = Running(report.container, app, report.function, peer.node.id, report.state, started_s)
-                self._containers.add(record)
+            known = self._containers.running.get(report.container)
+            record = known or self._containers.add(
+                Running(report.container, function.app.id, report.function, peer.node.id, report.state, time.time())
+            )
             record.seen = report.state
             record.inputs = dict.fromkeys(inputs)
             held.append(events.Held(report.container, report.function, report.state == states.READY, tuple(inputs)))

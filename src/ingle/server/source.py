@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import struct
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from ingle.exceptions import InvalidError, NotFoundError
 from ingle.storage.blobs import Blobs
@@ -14,6 +15,13 @@ FILES_MAX = 50_000
 TREE_BYTES_MAX = 4 << 30
 PATH_BYTES_MAX = 4096
 _HEADER = struct.Struct("<32sQ")
+
+
+class Stream(Protocol):
+    """As much of asyncio's and aiohttp's stream readers as is used here."""
+
+    async def readexactly(self, n: int) -> bytes: ...
+    async def read(self, n: int) -> bytes: ...
 
 
 class Sources:
@@ -38,7 +46,7 @@ class Sources:
                 missing.append(sha256)
         return SourceState(source_id, missing)
 
-    async def put_files(self, source_id: str, body: "asyncio.StreamReader") -> None:
+    async def put_files(self, source_id: str, body: Stream) -> None:
         """Reads missing files from a stream, each as 32 raw bytes of SHA-256, a little-endian u64 size, the bytes.
 
         Raises:
@@ -115,7 +123,7 @@ async def _whole(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-async def _part(body: "asyncio.StreamReader", size: int) -> AsyncIterator[bytes]:
+async def _part(body: Stream, size: int) -> AsyncIterator[bytes]:
     left = size
     while left:
         chunk = await body.read(min(left, 1 << 20))

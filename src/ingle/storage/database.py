@@ -121,6 +121,7 @@ class Database:
             raise self._translate(error) from error
 
     def _write_for_ever(self) -> None:
+        assert self._loop is not None
         stop = False
         while not stop:
             batch = [self._queue.get()]

@@ -1,7 +1,6 @@
 """Calls from client to node and back, through a real server."""
 
-import asyncio
-
+from ingle.testing.waiting import wait_until_async
 from ingle.wire import api, node
 
 
@@ -29,7 +28,7 @@ async def test_a_map_ends_each_input_once(world):
     await client.say(api.CloseCall(call))
     status, body = await world.http(server, "GET", "/v1/status")
     assert (status, body["calls_queued"], body["calls_running"]) == (200, 0, 0)
-    await eventually(lambda: not server.parts.calls._inputs and not server.parts.calls._calls)
+    await wait_until_async(lambda: not server.parts.calls._inputs and not server.parts.calls._calls, "all is forgotten")
 
 
 async def test_an_input_said_twice_runs_once_and_is_answered_again(world):
@@ -242,9 +241,3 @@ async def test_stopping_an_app_ends_its_calls(world):
     assert failure.code == "cancelled" and "the app was stopped" in failure.message
     await client.wait(api.AppEnded, app=app)
     await fake.until(lambda: fake.stopped)
-
-
-async def eventually(condition):
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
