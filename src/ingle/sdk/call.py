@@ -69,8 +69,7 @@ class OneInput:
         else:
             self._payload = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._connection.calls[self.id] = self
-        for message, payload in self.again():
-            self._connection.say(message, payload, kept=True)
+        self._connection.say(self._message(), self._payload, kept=True)
         if self._connection.error is not None and self.error is None:  # lost between its entry and its sending
             self.failed(self._connection.error)
 
@@ -103,8 +102,11 @@ class OneInput:
         self._wake.set()
 
     def again(self) -> Iterable[tuple[Any, Any]]:
+        return [(self._message(), self._payload)]
+
+    def _message(self) -> api.PutInputs:
         blobs = [0] if self._blob else []
-        return [(api.PutInputs(self.id, self._function, self.kind, 0, [len(self._payload)], blobs), self._payload)]
+        return api.PutInputs(self.id, self._function, self.kind, 0, [len(self._payload)], blobs)
 
 
 def fresh(error: Exception) -> Exception:

@@ -69,7 +69,7 @@ RECONNECT_DELAY_S_MAX = 1.0
 #: Acknowledgements wait for company: so many, or so long.
 ACKS_MIN = 64
 ACK_DELAY_S = 0.2
-IDLE_TICK_S = 2.0
+IDLE_TICK_S = 0.5
 #: What a slow input iterator has given is sent after so long.
 FLUSH_DELAY_S = 0.001
 #: Cancels and the like, said while the connection is away.
@@ -141,7 +141,7 @@ class Connection:
         transport = self._dial()
         transport.send([_encode(self._hello())])
         self._transport = transport
-        _thread.start_new_thread(self._read, ())
+        _thread.start_new_thread(self._read, (transport,))
         _thread.start_new_thread(self._tick, ())
 
     # ---- saying
@@ -205,9 +205,8 @@ class Connection:
 
     # ---- hearing (the reader's thread)
 
-    def _read(self) -> None:
+    def _read(self, transport: Any) -> None:
         while True:
-            transport = self._transport
             error: Exception
             try:
                 while True:
@@ -227,9 +226,10 @@ class Connection:
                 return
             if isinstance(error, ConnectionError):
                 self._fail(error)
-            elif self._come_back(error):
-                continue
-            return
+                return
+            transport = self._come_back(error)
+            if transport is None:
+                return
 
     def _outputs(self, message: api.Outputs, payload: memoryview) -> None:
         pieces = split(payload, message.sizes)
@@ -293,23 +293,22 @@ class Connection:
 
     # ---- losing the connection and finding it again
 
-    def _come_back(self, lost: Exception) -> bool:
-        """Whether there is a connection again."""
+    def _come_back(self, lost: Exception) -> Any:
+        """The new transport; None: there will be none, and everybody knows."""
         deadline = time.monotonic() + reconnect_s()
         delay = 0.02
         error = lost
         while not self._closing:
             try:
-                self._resume(self._dial())
-                return True
+                return self._resume(self._dial())
             except (AuthError, VersionError, InvalidError) as refused:
                 self._fail(refused)
-                return False
+                return None
             except (OSError, ConnectionError) as away:
                 error = away
             except Exception as unexpected:
                 self._fail(unexpected)
-                return False
+                return None
             if time.monotonic() + delay > deadline:
                 self._fail(
                     ConnectionError(
@@ -317,12 +316,12 @@ class Connection:
                         f"{reconnect_s():g} s (INGLE_RECONNECT_S): {error}"
                     )
                 )
-                return False
+                return None
             time.sleep(delay)
             delay = min(delay * 2, RECONNECT_DELAY_S_MAX)
-        return False
+        return None
 
-    def _resume(self, transport: Any) -> None:
+    def _resume(self, transport: Any) -> Any:
         try:
             transport.send([_encode(self._hello())])
             for watcher in list(self.apps.values()):
@@ -339,6 +338,7 @@ class Connection:
             transport.abort()
             transport.forget()
             raise
+        return transport
 
     def _fail(self, error: Exception) -> None:
         self.error = error

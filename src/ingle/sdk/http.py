@@ -22,6 +22,8 @@ HEAD_BYTES_MAX = 64 << 10
 BODY_BYTES_MAX = 16 << 30
 IDLE_CONNECTIONS_MAX = 4
 RETRY_DELAY_S_MAX = 2.0
+#: What a server says that starts or stops, or a proxy before it: as good as no answer.
+UNREADY = (502, 503, 504)
 
 
 class BrokenAnswer(OSError):
@@ -67,6 +69,8 @@ class Http:
             config = self._locate()
             try:
                 status, body = self._exchange(config, method, path, list(parts))
+                if status in UNREADY:
+                    raise BrokenAnswer(f"it answered with status {status}")
                 break
             except OSError as error:
                 now = time.monotonic()

@@ -20,8 +20,8 @@ MEMORY_MIB_MAX = 16 << 20
 CONTAINERS_MAX = 10_000
 ENV_BYTES_MAX = 64 << 10
 
-#: Options of a later version, and the value that says "not used".
-LATER = {"gpu": None, "cloud": None, "region": None, "schedule": None, "secrets": (), "volumes": None}
+#: Options of a later version; None or empty: not used.
+LATER = ("gpu", "cloud", "region", "schedule", "secrets", "volumes")
 
 
 def check_app(name: object, image: object) -> None:
@@ -155,9 +155,9 @@ def check_available(function: Function[..., Any, Any]) -> None:
         NotAvailableError: it uses an option of a later version.
     """
     options = function._options or {}
-    for name, unused in LATER.items():
+    for name in LATER:
         value = options.get(name)
-        if value is not None and value != unused and value != []:
+        if value is not None and not (isinstance(value, (list, tuple, dict)) and not value):
             from ingle.exceptions import NotAvailableError
 
             raise NotAvailableError(

@@ -11,7 +11,7 @@ import os
 import struct
 
 from ingle.sdk.dial import Address, connect, send_parts
-from ingle.sdk.http import BrokenAnswer, read_head, refusal
+from ingle.sdk.http import UNREADY, BrokenAnswer, read_head, refusal
 from ingle.wire.codec import FRAME_BYTES_MAX, FrameError
 
 TYPE_CHECKING = False
@@ -72,7 +72,7 @@ class WebSocket:
                 if not count:
                     break
                 body += chunk[:count]
-            if status < 400:
+            if status < 400 or status in UNREADY:
                 raise BrokenAnswer(f"the server answered the request for a WebSocket with status {status}")
             raise refusal(config, status, body)
         from hashlib import sha1

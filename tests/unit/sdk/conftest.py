@@ -334,7 +334,9 @@ def deploy(run):
 
     def make(*raws, **options):
         app = ingle.App("test")
-        made = [app.function(serialized=True, include_source=False, **options)(raw) for raw in raws]
+        for raw in raws:
+            raw.__qualname__ = options.get("name") or raw.__name__  # the stub runs it where it is
+        made = [app.function(include_source=False, **options)(raw) for raw in raws]
         run(app)
         return made[0] if len(made) == 1 else made
 

@@ -199,11 +199,11 @@ def test_what_cannot_be_pickled(deploy):
 
 
 def test_functions_travel(deploy):
-    f, g = deploy(double, lambda f, x: f.remote(x), name=None) if False else deploy(double, lambda_caller)
+    f, g = deploy(double, call_it)
     assert g.remote(f, 4) == 8
 
 
-def lambda_caller(function, x):
+def call_it(function, x):
     assert isinstance(function, ingle.Function) and function.object_id == "fu-double"
     return function.remote(x)
 
