@@ -88,7 +88,7 @@ class Agent:
         if runtime is None:
             from ingle.node import runtime as runtimes
 
-            runtime = runtimes.choose()
+            runtime = runtimes.choose(config.state / "node" / "runtime", config.kernel)
         self.ground = grounds.choose(config, runtime, self.blobs.get_bytes)
         await self.ground.start()
         self.spares = Spares(

@@ -109,7 +109,7 @@ class RealGround(Ground):
         self.networks = network.NetworkPool(
             self.kernel, self.directory / "net", mark=name, size=config.network_pool
         )
-        self.images = image.Images(self.kernel, config.layers or self.directory / "layers", runtime)
+        self.images = image.Images(self.kernel, self.directory / "layers", runtime, self.directory / "lib")
         self._library = Path()
         self._etc = self.directory / "etc"
         self._seccomp: Any = None
@@ -176,14 +176,12 @@ class RealGround(Ground):
 
     def _write_etc(self) -> None:
         """Names that containers see: a hosts file of their own, the machine's resolvers."""
+        from ingle.node import network
+
         self._etc.mkdir(exist_ok=True)
         (self._etc / "hostname").write_text("ingle\n")
         (self._etc / "hosts").write_text("127.0.0.1 localhost ingle\n::1 localhost\n")
-        try:
-            resolv = Path("/etc/resolv.conf").read_text()
-        except OSError:
-            resolv = ""
-        (self._etc / "resolv.conf").write_text(resolv)
+        (self._etc / "resolv.conf").write_text(network.resolv_conf())
 
 
 RUNNER_ARGV = (f"{oci.LIBRARY_DIR}/ingle/runner/__main__.py",)

@@ -79,16 +79,17 @@ class _Item:
 
 
 class Inbox:
-    """`on_overdue(input, reason)`: it ignored its interruption. `on_lost_input(input, message)`: its blob cannot be had.
+    """`on_interrupt()`: the runner was told to end its input. `on_overdue(input, reason)`: it ignored its interruption. `on_lost_input(input, message)`: its blob cannot be had.
     `may_feed()`: False while the node must not take on more work."""
 
     def __init__(
         self, files: Path, blobs: Blobs, timeout_s: float, *,
-        on_overdue: Callable[[str, str], None], on_lost_input: Callable[[str, str], None], may_feed: Callable[[], bool],
+        on_interrupt: Callable[[], None], on_overdue: Callable[[str, str], None],
+        on_lost_input: Callable[[str, str], None], may_feed: Callable[[], bool],
     ):  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self._files, self._blobs, self._timeout_s = files, blobs, timeout_s
-        self._on_overdue, self._on_lost_input, self._may_feed = on_overdue, on_lost_input, may_feed
+        self._on_interrupt, self._on_overdue, self._on_lost_input, self._may_feed = on_interrupt, on_overdue, on_lost_input, may_feed
         self._sock: socket.socket | None = None
         self._theirs: socket.socket | None = None
         self._control: Packets | None = None
@@ -264,6 +265,11 @@ class Inbox:
         self.feed()
         return True
 
+    def running_at_the_end(self) -> str:
+        """The process is gone: the input that it had begun, or "". What it never read has not begun."""
+        self._waiting.extendleft(reversed(self._take_back()))
+        return self.running
+
     def grant(self, input: str, items: int) -> None:
         """The generator may yield so many more."""
         if input in self._sent and self._control is not None:
@@ -323,3 +329,4 @@ class Inbox:
         if self._control is not None:
             self._control.send(wire.pack(wire.CANCEL, input.encode(), reason.encode()))
         self._signal(wire.CANCEL_SIGNAL)
+        self._on_interrupt()

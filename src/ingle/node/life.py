@@ -197,7 +197,7 @@ class Life:
         host = self._host
         self.inbox = Inbox(
             container.io_in, host.blobs, self.spec.timeout_s,
-            on_overdue=self._on_overdue, on_lost_input=self._on_lost_input, may_feed=host.may_feed,
+            on_interrupt=self._on_interrupt, on_overdue=self._on_overdue, on_lost_input=self._on_lost_input, may_feed=host.may_feed,
         )  # fmt: skip
         self._outbox = Outbox(
             self.id, container.out, host.blobs, host.ledger,
@@ -274,7 +274,7 @@ class Life:
         until = self._loop.time() + DRAIN_S
         while self.logs is not None and not self.logs.finish() and self._loop.time() < until:
             await asyncio.sleep(0.01)
-        running = self.inbox.running if self.inbox is not None else ""
+        running = self.inbox.running_at_the_end() if self.inbox is not None else ""
         interrupted = self.inbox.interrupted if self.inbox is not None else None
         end = ending.judge(
             self._end or end, code=code, oom_kills=_oom_kills(container), running=running, was_ready=was_ready,
@@ -387,6 +387,12 @@ class Life:
         self.kill("killed", f"the container broke the rules of its node and was killed: {text}")
 
     # ---- said by its parts
+
+    def _on_interrupt(self) -> None:
+        """It may be stuck in a write to a full pipe that nobody reads just now: make room, so that it can obey."""
+        if self.logs is not None:
+            for delay_s in (0.01, 0.2, 1.0):
+                self._timers.append(self._loop.call_later(delay_s, self.logs.drain))
 
     def _on_overdue(self, input: str, reason: str) -> None:
         text = ending.interruption(reason, self.spec.timeout_s)
