@@ -1,11 +1,16 @@
 """A server that the SDK's tests play themselves: it speaks the api wire from a thread, and runs functions in itself."""
 
 import asyncio
+import base64
 import hashlib
 import inspect
 import json
+import os
 import pickle
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from aiohttp import WSMsgType, web
@@ -19,6 +24,25 @@ from ingle.wire.errors import Failure
 
 TOKEN = "a-token"
 DEADLINE_S = 10.0
+SRC = Path(ingle.__file__).parent.parent
+#: What the runner does, in short: imports the module, calls the function, pickles what comes of it.
+CONTAINER = """
+import base64, importlib, pickle, sys
+module, qualname, definition, src = sys.argv[1:]
+sys.path[:0] = [".", src]
+from ingle.runner import payload, raised
+try:
+    if definition:
+        function = pickle.loads(base64.b64decode(definition))
+    else:
+        function = getattr(importlib.import_module(module), qualname)
+        function = getattr(function, "_ingle_raw", function)
+    args, kwargs = pickle.loads(sys.stdin.buffer.read())
+    answer = "returned", payload.dump(function(*args, **kwargs))[0]
+except BaseException as error:
+    answer = "raised", raised.pack(error)
+sys.stdout.buffer.write(pickle.dumps(answer))
+"""
 
 
 class Stub:
@@ -29,6 +53,7 @@ class Stub:
         heard: every message of every session, in order.
         runs: input ids in the order in which they ran.
         hold: while set, inputs wait; `release` lets them run.
+        containers: a directory: functions run in processes of their own, from shipped files.
     """
 
     def __init__(self):
@@ -39,6 +64,7 @@ class Stub:
         self.stopped = []
         self.connections = 0
         self.hold = False
+        self.containers = None
         self.news = threading.Condition()
         self.ready = threading.Event()
         self.loop = asyncio.new_event_loop()
@@ -239,6 +265,10 @@ class Stub:
 
     def _work(self, session, message, input_id, data):
         try:
+            if self.containers is not None:
+                outcome, payload = self._contain(message.function, data)
+                self.loop.call_soon_threadsafe(self._end, session, input_id, outcome, payload)
+                return
             args, kwargs = pickle.loads(data)
             value = self.functions[message.function](*args, **kwargs)
             if inspect.iscoroutine(value):
@@ -250,6 +280,24 @@ class Stub:
         except BaseException as error:
             outcome, payload = "raised", raised.pack(error)
         self.loop.call_soon_threadsafe(self._end, session, input_id, outcome, payload)
+
+    def _contain(self, function, data):
+        """Runs it in another process, which has nothing but what was shipped."""
+        spec = next(f for f in list(self.apps.values())[-1]["functions"] if "fu-" + f["name"] == function)
+        root = self.containers / spec["source"]
+        for file in self.sources[spec["source"]]:
+            path = root / file["path"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.files[file["sha256"]])
+        definition = base64.b64encode(self.blobs.get(spec["definition"], b"")).decode()
+        done = subprocess.run(
+            [sys.executable, "-c", CONTAINER, spec["module"], spec["qualname"], definition, str(SRC)],
+            input=data, capture_output=True, cwd=root, timeout=DEADLINE_S,
+            env={"INGLE_CONTAINER": f"co-1\nap-1\napp\n{function}\n{spec['name']}", "PATH": os.environ["PATH"]},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        outcome, payload = pickle.loads(done.stdout)
+        return outcome, payload
 
     def _generate(self, session, input_id, generator):
         for index, item in enumerate(generator):
