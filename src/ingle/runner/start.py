@@ -3,6 +3,7 @@
 Every import here is paid at each cold start; what the node's answer leaves time for comes after HELLO was sent.
 """
 
+import _signal as signal  # type: ignore[import-not-found]
 import os
 import sys
 from _socket import AF_UNIX, CMSG_SPACE, MSG_CMSG_CLOEXEC, SOCK_STREAM, socket
@@ -25,6 +26,8 @@ _SOCKET_PATH_BYTES_MAX = 100
 def main() -> "NoReturn":
     """Becomes the runner."""
     io = os.environ.get("INGLE_IO_DIR", wire.IO_DIR)
+    # Process 1 would ignore it, and a spare may wait for its set-up for hours.
+    signal.signal(signal.SIGTERM, lambda *_: control.leave(0))
     try:
         node = connect(io)
     except OSError as error:

@@ -65,3 +65,6 @@ def install() -> None:
             err_raw.mark()
 
     sys.addaudithook(audit)
+    import faulthandler
+
+    faulthandler.enable(2)  # a crash in native code shows where

@@ -144,6 +144,12 @@ def test_the_runner_ends_with_its_node_while_it_imports(start):
 ATEXIT = "import atexit, time\natexit.register(lambda: print('at exit'))\n"
 
 
+def test_sigterm_ends_a_spare(start):
+    runner = start("")
+    runner.process.terminate()
+    assert runner.wait() == 0
+
+
 def test_sigterm_ends_an_idle_runner_by_way_of_its_exit_handlers(start):
     runner = start(ATEXIT + "def f(): return 1", "f")
     assert runner.call().value == 1

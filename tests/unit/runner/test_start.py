@@ -8,7 +8,7 @@ from ingle.runner import wire
 #: All that may be loaded before user code: built in, or small.
 LOADED = {
     "_collections", "_compat_pickle", "_functools", "_operator", "_pickle", "_signal", "_socket", "_stat", "_struct", "_thread", "atexit",
-    "copyreg", "fcntl", "gc", "genericpath", "itertools", "os", "os.path", "posix", "posixpath", "stat", "time", "_collections_abc",
+    "copyreg", "faulthandler", "fcntl", "gc", "genericpath", "itertools", "os", "os.path", "posix", "posixpath", "stat", "time", "_collections_abc",
     "ingle", "ingle.runner", "user_code",
 }  # fmt: skip
 

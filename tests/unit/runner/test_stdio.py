@@ -139,3 +139,10 @@ def test_much_output_arrives_whole(start):
     data = runner.read_until(b" 2999\n")
     assert attributed(data) == [("fc-test:0", "".join(f"{'x' * 1000} {x}\n" for x in range(3000)))]
     assert runner.answer().outcome == "returned"
+
+
+def test_a_crash_in_native_code_shows_where(start):
+    runner = start("import ctypes\ndef f(): ctypes.string_at(0)", "f")
+    runner.put()
+    assert runner.wait() < 0
+    assert b"Segmentation fault" in runner.err and b"user_code.py" in runner.err
