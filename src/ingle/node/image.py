@@ -29,6 +29,8 @@ from ingle.node.kernel import Kernel
 LAYERS_VARIABLE = "INGLE_LAYERS_DIR"
 BUILD_S_MAX = 1800.0
 LOCK_PAUSE_S = 0.5
+#: What runs in a container of ours is written for it.
+PYTHON_MIN = (3, 10)
 LINE_CHARS_MAX = 2000
 #: Of the output of a build that failed, so much goes into the error.
 LINES_TOLD_MAX = 20
@@ -129,6 +131,8 @@ class Images:
     async def _ensure(self, image: ImageSpec) -> list[Path]:
         found = self._find(image)
         if found is None:
+            if tuple(map(int, image.python.split("."))) < PYTHON_MIN:
+                raise ImageBuildError(f"containers need Python {'.'.join(map(str, PYTHON_MIN))} or later, not {image.python}")
             if image.kind != "debian_slim":
                 raise ImageBuildError(f"this node cannot build images of the kind {image.kind!r}; update it")
             found = await self._build(image)
@@ -315,7 +319,7 @@ class _locked:
         self._path = path
 
     async def __aenter__(self) -> None:
-        self._file = open(self._path, "a")
+        self._file = open(self._path, "a")  # noqa: SIM115: open as long as the lock is held
         loop = asyncio.get_running_loop()
         until_s = loop.time() + BUILD_S_MAX
         while True:

@@ -48,7 +48,7 @@ def candidates(python: str, home: Path | None = None) -> Iterator[str]:
 
 def find(python: str) -> Interpreter | None:
     """The first candidate that runs and is of that version."""
-    own = [sys.executable] if "%d.%d" % sys.version_info[:2] == python else []
+    own = [sys.executable] if f"{sys.version_info[0]}.{sys.version_info[1]}" == python else []
     for path in [*own, *candidates(python)]:
         found = probe(path)
         if found and found.version == python:

@@ -130,7 +130,7 @@ class OciRuntime:
             raise RuntimeFault(f"container {container} does not run")
         base = self.root / f"exec-{container}-{next(self._numbers)}"
         process_file, pid_file = base.with_suffix(".json"), base.with_suffix(".pid")
-        process_file.write_text(json.dumps(spec.process(argv, env, cwd, tty=tty)))
+        process_file.write_text(json.dumps(spec.process(argv, {**_environment(known.watched.pid), **env}, cwd, tty=tty)))
         command = [*self._command, "exec", "--detach", f"--process={process_file}", f"--pid-file={pid_file}"]
         pipes = Pipes(stdin=not tty)
         console = _Console(tty)
@@ -165,7 +165,7 @@ class OciRuntime:
         if cgroup_procs:
             places = "".join(f"echo $$ >{shlex.quote(str(path))} && " for path in cgroup_procs)
             argv = ["/bin/sh", "-c", f'{places}exec "$@"', "sh", *argv]
-        pid = os.posix_spawn(
+        pid = os.posix_spawn(  # noqa: ASYNC221: returns as soon as the child has begun, 0.2 ms
             argv[0], argv, _ENVIRONMENT, file_actions=pipes.actions(), setpgroup=0, setsigdef=IGNORED_BY_PYTHON
         )
         watched = Watched(self.kernel, pid)
@@ -262,6 +262,15 @@ class _Console:
         if self.path:
             self._socket.close()
             shutil.rmtree(self._dir, ignore_errors=True)
+
+
+def _environment(pid: int) -> dict[str, str]:
+    """What a container's first process was started with; nothing when it is gone."""
+    try:
+        pairs = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return {}
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs if pair)}
 
 
 def _name_cgroup(bundle: Path, container: str, cgroup_procs: Sequence[Path]) -> None:
