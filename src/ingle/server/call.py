@@ -70,8 +70,8 @@ class Calls:
         Raises:
             Error: why they cannot be taken; none of them was.
         """
-        function = self._functions.get(message.function)
         pieces = split(payload, message.sizes)
+        function = self._functions.get(message.function)
         call = self._calls.get(message.call)
         self._check(session, message, function, call)
         if call is None:

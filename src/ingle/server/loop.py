@@ -102,7 +102,10 @@ class Loop:
         if self._sends:
             sends, self._sends = self._sends, {}
             for container, (node, inputs) in sends.items():
-                self._send(container, node, inputs)
+                try:
+                    self._send(container, node, inputs)
+                except Exception:
+                    log.exception("%d inputs could not be sent to %s", len(inputs), container)
 
     def _send(self, container: str, node: str, input_ids: list[str]) -> None:
         found, missing = self._calls.take(container, input_ids)
