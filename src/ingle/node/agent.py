@@ -194,7 +194,7 @@ class Agent:
         self._link.say(w.CODEC.encode(w.NodeHello(WIRE_VERSION, self._node, reports)))
 
     def _on_lost(self) -> None:
-        if self._welcomed:
+        if self._welcomed and not self._stopped.is_set():
             logger.warning("the connection to the server is lost; containers run on")
         self._welcomed = False
         self._may_write.clear()

@@ -176,9 +176,7 @@ class Blobs:
     def _connect(self) -> http.client.HTTPConnection:
         host, port = self._url.hostname or "127.0.0.1", self._url.port
         if self._url.scheme == "https":
-            return http.client.HTTPSConnection(
-                host, port, timeout=HTTP_TIMEOUT_S, context=ssl.create_default_context()
-            )
+            return http.client.HTTPSConnection(host, port, timeout=HTTP_TIMEOUT_S, context=ssl.create_default_context())
         return http.client.HTTPConnection(host, port, timeout=HTTP_TIMEOUT_S)
 
     def _path(self, blob: str) -> str:

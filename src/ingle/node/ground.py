@@ -106,9 +106,7 @@ class RealGround(Ground):
         self.steps = STEPS
         self.kernel = config.kernel or getattr(runtime, "kernel", None) or Kernel()
         self.cgroups = _cgroups(self.kernel, name)
-        self.networks = network.NetworkPool(
-            self.kernel, self.directory / "net", mark=name, size=config.network_pool
-        )
+        self.networks = network.NetworkPool(self.kernel, self.directory / "net", mark=name, size=config.network_pool)
         self.images = image.Images(self.kernel, self.directory / "layers", runtime, self.directory / "lib")
         self._library = Path()
         self._etc = self.directory / "etc"
@@ -158,7 +156,11 @@ class RealGround(Ground):
 
     def config(self, c: "Container") -> dict:
         binds = oci.standard_binds(
-            io=str(c.io), out=str(c.io / "out"), library=str(self._library), etc=str(self._etc), ca_bundle=self._ca_bundle
+            io=str(c.io),
+            out=str(c.io / "out"),
+            library=str(self._library),
+            etc=str(self._etc),
+            ca_bundle=self._ca_bundle,
         )
         return oci.oci_config(
             oci.ContainerSpec(

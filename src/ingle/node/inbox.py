@@ -89,7 +89,12 @@ class Inbox:
     ):  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self._files, self._blobs, self._timeout_s = files, blobs, timeout_s
-        self._on_interrupt, self._on_overdue, self._on_lost_input, self._may_feed = on_interrupt, on_overdue, on_lost_input, may_feed
+        self._on_interrupt, self._on_overdue, self._on_lost_input, self._may_feed = (
+            on_interrupt,
+            on_overdue,
+            on_lost_input,
+            may_feed,
+        )
         self._sock: socket.socket | None = None
         self._theirs: socket.socket | None = None
         self._control: Packets | None = None

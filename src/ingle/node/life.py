@@ -139,6 +139,8 @@ class Life:
 
     async def _run(self) -> None:
         self._starting = self._loop.create_task(self._start())
+        if self._end is not None:  # told to end before it began
+            self._starting.cancel()
         self._starting.add_done_callback(lambda _: self.started.done() or self.started.set_result(None))
         try:
             await self._starting
@@ -318,9 +320,7 @@ class Life:
             if not data:
                 self._loop.remove_reader(sock.fileno())
                 if not all_of_it:  # the process is ending; one that is not gets no second voice
-                    self._timers.append(
-                        self._loop.call_later(DRAIN_S, self._violation, "it closed its control socket")
-                    )
+                    self._timers.append(self._loop.call_later(DRAIN_S, self._violation, "it closed its control socket"))
                 break
             try:
                 self._hear(data)
