@@ -123,7 +123,7 @@ def check_cgroups(kernel: Kernel) -> Check:
 
 def check_runtime() -> Check:
     """Runs a container."""
-    faults = []
+    faults: list[str] = []
     for binary in PREFERRED:
         fault = oci.fault(binary)
         if not fault:
@@ -160,21 +160,31 @@ def check_network(kernel: Kernel) -> Check:
         return Check("network", False, fault[0], "modprobe veth")
     rules = network.ruleset("ingle_doctor", f"{network.PREFIX}doctor", "10.255.0.0/16")
     try:
-        done = subprocess.run(["nft", "--check", "-f", "-"], input=rules, capture_output=True, text=True, timeout=TRY_S_MAX)
+        done = subprocess.run(
+            ["nft", "--check", "-f", "-"], input=rules, capture_output=True, text=True, timeout=TRY_S_MAX
+        )
     except (OSError, subprocess.SubprocessError) as error:
         return Check("network", False, f"cannot run nft: {error}", SETUP)
     if done.returncode:
-        return Check("network", False, f"nft refuses the rules: {done.stderr.strip()}", "modprobe nf_tables nft_masq nft_ct")
+        return Check(
+            "network", False, f"nft refuses the rules: {done.stderr.strip()}", "modprobe nf_tables nft_masq nft_ct"
+        )
     forwards = kernel.read("/proc/sys/net/ipv4/ip_forward").strip() == "1"
     writable = os.access("/proc/sys/net/ipv4/ip_forward", os.W_OK)
     if not forwards and not writable:
         return Check("network", False, "IPv4 forwarding is off", "sysctl -w net.ipv4.ip_forward=1")
-    return Check("network", True, "namespaces, veth and nftables work" + ("" if forwards else "; forwarding is turned on by the node"))
+    return Check(
+        "network",
+        True,
+        "namespaces, veth and nftables work" + ("" if forwards else "; forwarding is turned on by the node"),
+    )
 
 
 def check_firewall() -> Check:
     if network.forward_is_dropped():
-        return Check("firewall", True, "iptables drops what is forwarded; the node adds an exception for its containers")
+        return Check(
+            "firewall", True, "iptables drops what is forwarded; the node adds an exception for its containers"
+        )
     return Check("firewall", True, "nothing else drops what is forwarded")
 
 
@@ -183,7 +193,9 @@ def check_dns() -> Check:
     if servers:
         return Check("dns", True, f"containers ask {', '.join(servers)}")
     mend = "systemctl enable --now systemd-resolved"
-    return Check("dns", False, "no name server in /etc/resolv.conf that a container could reach (loopback is its own)", mend)
+    return Check(
+        "dns", False, "no name server in /etc/resolv.conf that a container could reach (loopback is its own)", mend
+    )
 
 
 def check_trust() -> Check:

@@ -132,7 +132,9 @@ class Images:
         found = self._find(image)
         if found is None:
             if tuple(map(int, image.python.split("."))) < PYTHON_MIN:
-                raise ImageBuildError(f"containers need Python {'.'.join(map(str, PYTHON_MIN))} or later, not {image.python}")
+                raise ImageBuildError(
+                    f"containers need Python {'.'.join(map(str, PYTHON_MIN))} or later, not {image.python}"
+                )
             if image.kind != "debian_slim":
                 raise ImageBuildError(f"this node cannot build images of the kind {image.kind!r}; update it")
             found = await self._build(image)
@@ -192,7 +194,9 @@ class Images:
             argv = ["chroot", str(merged), inside, "-c", interpreter.TRIAL]
             done = subprocess.run(argv, capture_output=True, text=True, timeout=interpreter.TRIAL_S_MAX)
         if done.returncode != 0 or done.stdout.strip() != python:
-            raise ImageBuildError(f"the node's Python {python} does not start in a container: {done.stderr.strip()[-500:]}")
+            raise ImageBuildError(
+                f"the node's Python {python} does not start in a container: {done.stderr.strip()[-500:]}"
+            )
 
     async def _layer(self, key: str, make: Callable[[Path], Any]) -> Path:
         """The layer's `root`; made by `make` in a directory that gets its name only when it is complete and on disk."""
@@ -319,7 +323,8 @@ class _locked:
         self._path = path
 
     async def __aenter__(self) -> None:
-        self._file = open(self._path, "a")  # noqa: SIM115: open as long as the lock is held
+        # Open as long as the lock is held.
+        self._file = open(self._path, "a")  # noqa: SIM115
         loop = asyncio.get_running_loop()
         until_s = loop.time() + BUILD_S_MAX
         while True:

@@ -42,7 +42,7 @@ def candidates(python: str, home: Path | None = None) -> Iterator[str]:
         data = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or place / ".local/share/uv/python")
         yield from sorted(glob.glob(f"{place}/.pyenv/versions/{python}.*/bin/python{python}"), reverse=True)
         yield from sorted(glob.glob(f"{data}/cpython-{python}.*/bin/python{python}"), reverse=True)
-    for directory in ("/usr/local/bin", "/usr/bin", "/opt/python/bin"):
+    for directory in ("/usr/local/bin", "/usr/bin"):
         yield f"{directory}/python{python}"
 
 
@@ -108,7 +108,9 @@ def shared_libraries(files: list[Path]) -> set[Path]:
 
 
 def _in_base(library: Path, base: Path) -> bool:
-    return any(next(base.glob(f"{place}/{library.name}"), None) for place in ("usr/lib", "usr/lib64", "usr/lib/*-linux-gnu*"))
+    return any(
+        next(base.glob(f"{place}/{library.name}"), None) for place in ("usr/lib", "usr/lib64", "usr/lib/*-linux-gnu*")
+    )
 
 
 def remember_libraries(merged: Path, root: Path) -> None:

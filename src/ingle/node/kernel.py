@@ -155,7 +155,9 @@ class Kernel:
         try:
             for key, value in [*pairs, *(option.partition("=")[::2] for option in extra.split(",") if option)]:
                 command = _FSCONFIG_SET_STRING if value else 0  # 0: a flag
-                done = self._libc.syscall(_SYS_FSCONFIG, fs, command, key.encode(), value.encode() if value else None, 0)
+                done = self._libc.syscall(
+                    _SYS_FSCONFIG, fs, command, key.encode(), value.encode() if value else None, 0
+                )
                 self._check(done, f"{kind} option {key}={value}")
             self._check(self._libc.syscall(_SYS_FSCONFIG, fs, _FSCONFIG_CMD_CREATE, None, None, 0), f"make {kind}")
             mount = self._check(self._libc.syscall(_SYS_FSMOUNT, fs, 1, 0), f"fsmount {kind}")

@@ -104,7 +104,9 @@ def compile_for(directory: Path, python: str, command: Sequence[str]) -> bool:
         inside, text = _inside(name).encode(), (directory / name).read_bytes()
         said += struct.pack("<II", len(inside), len(text)) + inside + text
     try:
-        done = subprocess.run([*command, "-I", "-S", "-c", _COMPILER], input=said, capture_output=True, timeout=COMPILE_S_MAX)
+        done = subprocess.run(
+            [*command, "-I", "-S", "-c", _COMPILER], input=said, capture_output=True, timeout=COMPILE_S_MAX
+        )
     except (OSError, subprocess.SubprocessError):
         return False
     if done.returncode != 0 or len(done.stdout) < 4:

@@ -22,8 +22,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 from ingle.exceptions import SetupError
 from ingle.node.kernel import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, Kernel
@@ -33,7 +35,7 @@ POOL_SIZE = 4
 MAKERS = 2
 NFT_S_MAX = 20.0
 #: Subnets are cut out of this network; each node takes one /16 of it that no route of the machine touches.
-PRIVATE = ipaddress.ip_network("10.0.0.0/8")
+PRIVATE = ipaddress.IPv4Network("10.0.0.0/8")
 NODE_PREFIX, CONTAINER_PREFIX = 16, 30
 #: Never reachable from a container: link-local (cloud metadata), loopback, multicast, broadcast, "this network".
 UNREACHABLE = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4")
@@ -45,6 +47,7 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 #: Where systemd-resolved keeps the name servers behind its loopback address.
 RESOLV_CONF_UPSTREAM = Path("/run/systemd/resolve/resolv.conf")
 IPTABLES = "iptables"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ class NetworkPool:
         if self._refill_task:
             await asyncio.wait([self._refill_task])
         for network in [*self._ready, *self._given.values()]:
-            await self._in_thread(lambda network=network: self._destroy(network))
+            await self._in_thread(partial(self._destroy, network))
         self._ready.clear()
         self._given.clear()
         await self._in_thread(self.sweep)
@@ -170,11 +173,11 @@ class NetworkPool:
             except OSError:
                 return  # the next `take` makes its own, and says why it cannot
 
-    async def _in_thread(self, work: Callable[[], object]) -> "Network":
+    async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run in a thread that ends with the work, as it may have entered a namespace; MAKERS of them at a time."""
 
-        def run() -> object:
-            result: list[object] = []
+        def run() -> T:
+            result: list[T] = []
             failed: list[BaseException] = []
 
             def inside() -> None:
@@ -190,12 +193,14 @@ class NetworkPool:
                 raise failed[0]
             return result[0]
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, run)  # type: ignore[return-value]
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     def _make(self) -> Network:
         """A namespace with a veth pair. Runs in a thread of its own, which is lost to the new namespace."""
         if self.subnet is None or not self._slots:
-            raise OSError("no address is left for another container" if self.subnet else "the network pool is not started")
+            raise OSError(
+                "no address is left for another container" if self.subnet else "the network pool is not started"
+            )
         slot = self._slots.popleft()
         gateway, address = addresses(self.subnet, slot)
         name = f"{self.prefix}{slot:x}"
@@ -274,7 +279,7 @@ def routes(text: str) -> list[ipaddress.IPv4Network]:
         if len(fields) > 7:
             destination, mask = (int.from_bytes(bytes.fromhex(fields[i]), "little") for i in (1, 7))
             if mask:
-                found.append(ipaddress.ip_network((destination & mask, bin(mask).count("1"))))
+                found.append(ipaddress.IPv4Network((destination & mask, bin(mask).count("1"))))
     return found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingle.exceptions import SetupError
-from ingle.node.runtime import spec
+from ingle.node.runtime import seccomp, spec
 
 APT_S_MAX = 1200.0
 #: Another apt or dpkg at work is waited for so long.
@@ -59,7 +59,7 @@ NEEDS = (
 
 def missing(needs: Sequence[Need] = NEEDS) -> list[Need]:
     """What this machine lacks."""
-    return [need for need in needs if not (_has_seccomp_library() if need.name == "libseccomp" else need.met())]
+    return [need for need in needs if not (seccomp.has_library() if need.name == "libseccomp" else need.met())]
 
 
 def install(say: Callable[[str], None] = print, needs: Sequence[Need] = NEEDS) -> list[Need]:
@@ -87,7 +87,9 @@ def install(say: Callable[[str], None] = print, needs: Sequence[Need] = NEEDS) -
     _apt(["install", "--yes", "--no-install-recommends", *packages], say)
     still = missing(lacking)
     if still:
-        raise SetupError(f"apt has installed {', '.join(packages)}, yet {', '.join(n.name for n in still)} is not there")
+        raise SetupError(
+            f"apt has installed {', '.join(packages)}, yet {', '.join(n.name for n in still)} is not there"
+        )
     return lacking
 
 
@@ -106,7 +108,9 @@ def _choose(need: Need) -> str:
 def _on_offer(package: str) -> bool:
     """Whether apt knows a version of it that can be installed."""
     done = subprocess.run(["apt-cache", "policy", package], capture_output=True, text=True, env=_environment())
-    candidates = [line.split(":", 1)[1].strip() for line in done.stdout.splitlines() if line.strip().startswith("Candidate:")]
+    candidates = [
+        line.split(":", 1)[1].strip() for line in done.stdout.splitlines() if line.strip().startswith("Candidate:")
+    ]
     return bool(candidates) and candidates[0] != "(none)"
 
 
@@ -155,13 +159,3 @@ def _run_apt(arguments: list[str], say: Callable[[str], None]) -> tuple[int, lis
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "NEEDRESTART_MODE": "l"}
-
-
-def _has_seccomp_library() -> bool:
-    import ctypes
-
-    try:
-        ctypes.CDLL("libseccomp.so.2")
-    except OSError:
-        return False
-    return True

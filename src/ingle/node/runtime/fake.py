@@ -132,7 +132,9 @@ class FakeRuntime:
         """A child in a process group of its own. The shell changes the directory: posix_spawn cannot."""
         script = 'cd "$0" 2>/dev/null; exec "$@"'
         if os.path.basename(argv[0]) == argv[0] or not os.access(argv[0], os.X_OK):
-            found = next((p for d in env.get("PATH", spec.PATH).split(":") if os.access(p := f"{d}/{argv[0]}", os.X_OK)), None)
+            found = next(
+                (p for d in env.get("PATH", spec.PATH).split(":") if os.access(p := f"{d}/{argv[0]}", os.X_OK)), None
+            )
             if found is None:
                 raise OSError(f"no such program: {argv[0]}")
             argv = [found, *argv[1:]]
@@ -172,7 +174,9 @@ class _Child:
 
     def __init__(self, config: dict, bundle: Path) -> None:
         process = config["process"]
-        self._seen = {mount["destination"]: mount["source"] for mount in config.get("mounts", ()) if mount.get("type") == "bind"}
+        self._seen = {
+            mount["destination"]: mount["source"] for mount in config.get("mounts", ()) if mount.get("type") == "bind"
+        }
         rootfs = config.get("root", {}).get("path", "")
         self._rootfs = str(bundle / rootfs) if rootfs else ""
         self.env = dict(pair.partition("=")[::2] for pair in process.get("env", ()))

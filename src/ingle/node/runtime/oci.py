@@ -122,15 +122,15 @@ class OciRuntime:
         if (self.root / container).exists():
             await self._force_delete(container)
 
-    async def exec(
-        self, container: str, argv: Sequence[str], *, env: dict[str, str], cwd: str, tty: bool
-    ) -> "OciExec":
+    async def exec(self, container: str, argv: Sequence[str], *, env: dict[str, str], cwd: str, tty: bool) -> "OciExec":
         known = self._known.get(container)
         if known is None or known.watched.exited.done():
             raise RuntimeFault(f"container {container} does not run")
         base = self.root / f"exec-{container}-{next(self._numbers)}"
         process_file, pid_file = base.with_suffix(".json"), base.with_suffix(".pid")
-        process_file.write_text(json.dumps(spec.process(argv, {**_environment(known.watched.pid), **env}, cwd, tty=tty)))
+        process_file.write_text(
+            json.dumps(spec.process(argv, {**_environment(known.watched.pid), **env}, cwd, tty=tty))
+        )
         command = [*self._command, "exec", "--detach", f"--process={process_file}", f"--pid-file={pid_file}"]
         pipes = Pipes(stdin=not tty)
         console = _Console(tty)
@@ -165,7 +165,8 @@ class OciRuntime:
         if cgroup_procs:
             places = "".join(f"echo $$ >{shlex.quote(str(path))} && " for path in cgroup_procs)
             argv = ["/bin/sh", "-c", f'{places}exec "$@"', "sh", *argv]
-        pid = os.posix_spawn(  # noqa: ASYNC221: returns as soon as the child has begun, 0.2 ms
+        # Blocks until the child has begun, 0.2 ms.
+        pid = os.posix_spawn(  # noqa: ASYNC221
             argv[0], argv, _ENVIRONMENT, file_actions=pipes.actions(), setpgroup=0, setsigdef=IGNORED_BY_PYTHON
         )
         watched = Watched(self.kernel, pid)
@@ -239,7 +240,9 @@ class _Console:
     def __init__(self, wanted: bool) -> None:
         self.path = ""
         if wanted:
-            self._dir = tempfile.mkdtemp(prefix="ingle-tty-")  # a socket's path is short, the state directory may be deep
+            self._dir = tempfile.mkdtemp(
+                prefix="ingle-tty-"
+            )  # a socket's path is short, the state directory may be deep
             self.path = f"{self._dir}/console"
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._socket.bind(self.path)
@@ -305,7 +308,9 @@ def fault(binary: str) -> str:
         name = f"ingle-probe-{os.getpid()}"
         disabled = CGROUP_MANAGER_DISABLED if Path(path).name.startswith("crun") else ""
         # In a mount namespace of its own, as the node does it: see Kernel.unshare_mounts.
-        script = f'[ -d /sys/fs/cgroup/memory ] && umount /sys/fs/cgroup/unified 2>/dev/null; exec {path} {disabled} "$@"'
+        script = (
+            f'[ -d /sys/fs/cgroup/memory ] && umount /sys/fs/cgroup/unified 2>/dev/null; exec {path} {disabled} "$@"'
+        )
         argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
         argv += [f"--root={place}/state", "run", f"--bundle={place}", name]
         try:
