@@ -28,7 +28,7 @@ def list_containers(everything: bool, phases: bool, as_json: bool) -> None:
     if phases:
         from ingle.model.container import PHASES
 
-        heads = ("CONTAINER", *(p.upper() for p in PHASES), "ALL", "SPARE")
+        heads = ("CONTAINER", *PHASES, "all", "spare")
         rows = [_phases(c, PHASES) for c in containers]
     else:
         heads = ("CONTAINER", "FUNCTION", "APP", "STATE", "INPUTS", "AGE", "ENDED BECAUSE")

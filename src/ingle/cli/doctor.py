@@ -13,8 +13,9 @@ def doctor(as_json: bool) -> int:
     Exit code 1 if something is wrong.
     """
     from ingle.launch.machine import examine
+    from ingle.launch.state import default_directory
 
-    checks = examine()
+    checks = examine(default_directory())
     if as_json:
         output.show_json(checks)
     else:
