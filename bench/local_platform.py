@@ -1,6 +1,8 @@
 """A platform for the bench: `ingle up` as a user starts it, in a state directory of its own that is gone afterwards."""
 
+import asyncio
 import json
+import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +46,16 @@ class LocalPlatform(Processes):
         wait_until(lambda: not json.loads(self.command("container", "list", "--json")), "all containers end")
         time.sleep(QUIET_S)
 
-    def rootfs(self) -> list[str]:
-        """The layers of the base image, top first, as directories."""
-        return [str(path) for path in sorted(self.layers.glob("*/rootfs")) or sorted(self.layers.glob("*/fs"))]
+    def rootfs(self) -> tuple[list[str], str]:
+        """The layers of the base image, top first, as directories, and the Python in it."""
+        from ingle.model.image import ImageSpec
+        from ingle.node.image import Images
+        from ingle.node.kernel import Kernel
+
+        images = Images(Kernel(), self.layers)
+        spec = ImageSpec(".".join(platform.python_version_tuple()[:2]))
+        layers = asyncio.run(images.ensure(spec, print))
+        return [str(layer) for layer in layers], images.python(spec)
 
 
 def memory_mib(pids: list[int], private: bool = False) -> float:

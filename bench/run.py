@@ -125,7 +125,8 @@ class Bench:
         if not binary:
             raise RuntimeError("crun is not installed: run `ingle setup`")
         ingle("cold", number=999)
-        crun("open_app", layers=platform.rootfs(), crun=binary, python="/usr/bin/python3")
+        layers, python = platform.rootfs()
+        crun("open_app", layers=layers, crun=binary, python=python)
         try:
             return calls.cold(platform, ingle, crun, self.rounds * 3, spare)
         finally:

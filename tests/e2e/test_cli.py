@@ -123,7 +123,7 @@ def test_apps_are_listed_read_and_stopped_by_name_or_id(ingle):
         follow.kill()
     container = next(c for c in ingle.listed() if c["app_id"] == app["id"])
     assert "working" in ingle.run("container", "logs", container["id"]).ok().stdout
-    done = ingle.run("container", "exec", container["id"], "--", "python3", "-c", "import os; print(os.getcwd()); os._exit(4)")
+    done = ingle.run("container", "exec", container["id"], "--", "python3", "-c", "import os; print(os.getcwd(), flush=True); os._exit(4)")
     assert done.code == 4 and done.stdout.strip() == "/root", done.all
     done = ingle.run("container", "exec", container["id"], "sh", "-c", "echo to err >&2; cat /proc/1/comm")
     assert done.code == 0 and "to err" in done.stderr and "to err" not in done.stdout, done.all

@@ -53,6 +53,17 @@ def test_a_file_that_is_not_text_or_is_odd_is_shipped(ingle, shop):
     assert "price (256," in done.stdout, done.all
 
 
+def test_what_lies_beside_the_program_and_was_imported_is_shipped(ingle, tmp_path):
+    (tmp_path / "neighbour.py").write_text("NAME = 'next door'\n")
+    (tmp_path / "beside.py").write_text(
+        "import ingle, neighbour\n"
+        "app = ingle.App('beside')\n"
+        "@app.function()\n"
+        "def ask():\n    return neighbour.NAME\n"
+    )
+    assert "next door" in ingle.run("run", "beside.py", cwd=tmp_path).ok().stdout
+
+
 def test_functions_typed_for_editors(tmp_path):
     """mypy knows the parameters and the result of `.remote(...)`."""
     from e2e.support import Program

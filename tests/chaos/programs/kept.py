@@ -21,6 +21,6 @@ def leave(count: int):
 
 @app.local_entrypoint()
 def fetch(call: str):
-    values = ingle.FunctionCall.from_id(call).get(timeout=150)
+    values = list(ingle.FunctionCall.from_id(call).iter())
     assert values == [x * 3 + 1 for x in range(len(values))], values
     print(f"all {len(values)} are right")

@@ -10,6 +10,7 @@ import ingle
 
 app = ingle.App("errors")
 TOKEN = os.urandom(8).hex()
+ATTEMPTS = []
 
 
 class Broken(Exception):
@@ -64,9 +65,7 @@ def returns_error():
 
 
 @app.function(max_containers=1)
-def count(ATTEMPTS=None):  # noqa: B006: the container's memory is the point
-    if ATTEMPTS is None:
-        ATTEMPTS = []
+def count():
     ATTEMPTS.append(1)
     return len(ATTEMPTS)
 

@@ -134,8 +134,9 @@ def for_each_returns_nothing():
 def spawned_maps():
     call = seen.spawn_map(range(30))
     assert isinstance(call, ingle.FunctionCall)
-    call.get(timeout=60)
-    assert seen.remote() == list(range(30))
+    assert call.num_inputs() == 30
+    assert sorted(len(result) for result in call.iter()) == list(range(1, 31)), "one result for each"
+    assert call.get(timeout=10, index=29) and seen.remote() == list(range(30))
 
 
 @app.local_entrypoint()
