@@ -380,6 +380,13 @@ class World:
         self.cancelled.update(ids)
         self.hear(events.InputsCancelled(ids))
 
+    def call_off_held(self):
+        """Cancel what a container has at this moment: what runs, or what waits behind it."""
+        boxes = [box for machine in self.machines.values() for box in machine.boxes.values() if box.running]
+        if boxes:
+            box = max(self.random.sample(boxes, min(3, len(boxes))), key=lambda box: len(box.inbox))
+            self.call_off([self.random.choice([box.running, *box.inbox])])
+
     def remove(self, function):
         self.handle(events.Tick(self.now_s))
         self.kinds[function].removed = True

@@ -54,7 +54,11 @@ def dispatch(cluster: Cluster, function: Function) -> None:
         share = -(-len(queue) // len(hungry))
         _, container = hungry.popitem()
         count = min(share, most - len(container.held))
-        if count > 0 and not container.recalled and not (cluster.claim is not None and fleet.must_yield(cluster, container)):
+        if (
+            count > 0
+            and not container.recalled
+            and not (cluster.claim is not None and fleet.must_yield(cluster, container))
+        ):
             give(cluster, container, count)
 
 

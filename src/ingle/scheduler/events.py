@@ -24,7 +24,9 @@ class Held:
     container: str
     function: str
     ready: bool
-    inputs: tuple[str, ...]  #: the running one first; ended ones whose outputs the server has not acknowledged among them
+    inputs: tuple[
+        str, ...
+    ]  #: the running one first; ended ones whose outputs the server has not acknowledged among them
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,11 @@ def start_failed(cluster: Cluster, function: Function, began_s: float, reason: s
         cluster.at(function.backoff_until_s, BACKOFF_OVER, function.id)
         if not user_error or not function.fail_fast:
             cluster.explain(function, f"its containers fail to start; the next start is in {delay_s:g} s")
-    if not retry.give_up_waiting(function.fail_fast, user_error, function.start_failures) or function.idle or function.busy:
+    if (
+        not retry.give_up_waiting(function.fail_fast, user_error, function.start_failures)
+        or function.idle
+        or function.busy
+    ):
         return
     function.start_error = reason
     give_up(cluster, function)
@@ -148,4 +152,6 @@ def give_up(cluster: Cluster, function: Function) -> None:
         if reason:
             inputs.end(cluster, input, "start_failed", reason)
         else:
-            inputs.end(cluster, input, "lost", f"its container ended {function.start_failures} times before it was ready")
+            inputs.end(
+                cluster, input, "lost", f"its container ended {function.start_failures} times before it was ready"
+            )

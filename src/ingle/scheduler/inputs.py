@@ -85,7 +85,9 @@ def drop(container: Container, id: str) -> Input | None:
     return input
 
 
-def run_again(cluster: Cluster, container: Container, inputs: list[Input], running: str = "", blame: bool = True) -> None:
+def run_again(
+    cluster: Cluster, container: Container, inputs: list[Input], running: str = "", blame: bool = True
+) -> None:
     """These, in order, are no longer in the container through no fault of theirs: to the front of the queue.
     `running`: the one that had begun. `blame`: it may have been the cause, so count how often that happens."""
     for input in reversed(inputs):

@@ -36,10 +36,14 @@ def _check_node(cluster: Cluster, node: Node) -> None:
     containers = list(node.containers.values())
     assert node.up or not containers, f"{node.id} is away and has containers"
     assert node.cpu - node.free_cpu == sum(c.cpu for c in containers), f"{node.id}: cpu is not accounted for"
-    assert node.memory - node.free_memory == sum(c.memory for c in containers), f"{node.id}: memory is not accounted for"
+    assert node.memory - node.free_memory == sum(c.memory for c in containers), (
+        f"{node.id}: memory is not accounted for"
+    )
     assert node.free_cpu >= 0 and node.free_memory >= 0, f"{node.id} is overfull"
     stopping = [c for c in containers if c.state == STOPPING]
-    assert node.freeing_cpu == sum(c.cpu for c in stopping) and node.freeing_memory == sum(c.memory for c in stopping), node.id
+    assert node.freeing_cpu == sum(c.cpu for c in stopping) and node.freeing_memory == sum(
+        c.memory for c in stopping
+    ), node.id
     idle = {c.id for c in containers if c.state == IDLE}
     assert set(node.idle) == idle, f"{node.id}: idle {set(node.idle) ^ idle}"
     assert node.idle_cpu == sum(c.cpu for c in node.idle.values()), node.id
@@ -51,7 +55,9 @@ def _check_function(cluster: Cluster, function: Function) -> None:
     most = function.scaling.max_containers
     alive = function.alive()
     assert most is None or alive <= most or alive == len(function.busy), f"{function} has more than {most} containers"
-    assert function.held == sum(len(c.held) for c in function.containers.values()), f"{function}: holds not {function.held}"
+    assert function.held == sum(len(c.held) for c in function.containers.values()), (
+        f"{function}: holds not {function.held}"
+    )
     assert function.slow == sum(c.slow for c in function.containers.values()), function
     for state, books in ((STARTING, function.starting), (IDLE, function.idle), (BUSY, function.busy)):
         assert set(books) == {c.id for c in function.containers.values() if c.state == state}, f"{function}: {state}"
@@ -61,7 +67,9 @@ def _check_function(cluster: Cluster, function: Function) -> None:
     if autoscale.holds_at_most(function) == 1:
         assert not function.idle, f"{function} has an idle container and inputs that wait"
     elif function.idle:
-        assert len(function.busy) > function.slow, f"{function}: only occupied containers, an idle one, and inputs that wait"
+        assert len(function.busy) > function.slow, (
+            f"{function}: only occupied containers, an idle one, and inputs that wait"
+        )
     assert function.alive() or _may_have_none(cluster, function), f"{function} has inputs, no container, and none comes"
 
 
@@ -81,7 +89,9 @@ def _check_container(cluster: Cluster, container: Container) -> None:
     assert function.removed == (cluster.functions.get(function.id) is not function), container
     assert not function.removed or container.state == STOPPING, f"{container} lives on without its function"
     assert not function.spec.single_use or len(container.held) <= 1, f"{container} is for one input"
-    assert not function.spec.single_use or container.state == STOPPING or not container.served, f"{container} is used again"
+    assert not function.spec.single_use or container.state == STOPPING or not container.served, (
+        f"{container} is used again"
+    )
     for id, input in container.held.items():
         assert input.id == id and input.function is function, container
         if input.container is not container:
@@ -99,7 +109,9 @@ def _check_inputs(cluster: Cluster) -> None:
         assert (input.state == HELD) == (input.container is not None), input
         if input.container is not None:
             assert input.container.held.get(id) is input, f"{input} is not where it should be"
-            assert cluster.containers.get(input.container.id) is input.container, f"{input} is in a container that is gone"
+            assert cluster.containers.get(input.container.id) is input.container, (
+                f"{input} is in a container that is gone"
+            )
         assert not input.cancelled or input.state == HELD, f"{input} waits, and is cancelled"
         for other in input.also or ():
             assert other.held.get(id) is input and other is not input.container, input

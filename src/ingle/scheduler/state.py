@@ -68,7 +68,20 @@ class Node:
 
 
 class Container:
-    __slots__ = ("cpu", "function", "held", "id", "memory", "node", "progress_s", "recalled", "served", "since_s", "slow", "state")
+    __slots__ = (
+        "cpu",
+        "function",
+        "held",
+        "id",
+        "memory",
+        "node",
+        "progress_s",
+        "recalled",
+        "served",
+        "since_s",
+        "slow",
+        "state",
+    )
 
     def __init__(self, id: str, function: "Function", node: Node, now_s: float):
         self.id = id
@@ -109,7 +122,9 @@ class Function:
         self.start_failures = 0
         self.backoff_until_s = float("-inf")
         self.failed_s = float("-inf")  #: last failed start; starts begun before it say nothing new
-        self.start_error: str | None = None  #: for inputs that come during a backoff in which waiting ones were given up
+        self.start_error: str | None = (
+            None  #: for inputs that come during a backoff in which waiting ones were given up
+        )
         self.scaledown_due = False  #: a timer is set
         self.blocked_s = 0.0  #: since when it waits for room
         self.explained = ""
@@ -152,7 +167,9 @@ class Cluster:
         self.inputs: dict[str, Input] = {}
         self.orphans: dict[str, Input] = {}
         self.dirty: dict[str, Function] = {}  #: to be settled before this event is over
-        self.progressing: OrderedDict[str, Container] = OrderedDict()  #: busy and not slow; longest without progress first
+        self.progressing: OrderedDict[str, Container] = (
+            OrderedDict()
+        )  #: busy and not slow; longest without progress first
         self.recalling: OrderedDict[str, float] = OrderedDict()  #: container -> when it was asked; longest ago first
         self.standing: OrderedDict[str, float] = OrderedDict()  #: function with a queue -> when something was last sent
         self.blocked: OrderedDict[str, Function] = OrderedDict()  #: wait for room; longest first
