@@ -8,6 +8,7 @@ After a restart of the server nodes hold inputs that it does not know: *stranger
 them again, or for a while.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -42,6 +43,8 @@ SPAWNED_INPUTS_MAX = 1_000_000
 #: Of spawned inputs that wait, so many bytes stay in memory; the others are read when they are sent.
 SPAWNED_BYTES_MAX = 64 << 20
 NUMBER_MAX = 1 << 40
+#: How often somebody who waits for the disk looks again.
+LOOK_S = 0.005
 
 _CALL_ID = re.compile(r"fc-[0-9a-z]{8,40}")
 _CODES = {"cancelled": "cancelled", "unplaceable": "placement", "lost": "execution"}
@@ -278,6 +281,11 @@ class Calls:
         self.pending += 1
         self._spawned_count += 1
         return input_id
+
+    async def accepted(self, call_id: str) -> None:
+        """Waits until what has been said of this spawned call is on disk, or refused."""
+        while (call := self._calls.get(call_id)) is not None and call.accepting:
+            await asyncio.sleep(LOOK_S)
 
     def load(self, pending: Sequence[PendingInput]) -> None:
         """At the server's start: spawned inputs that have not ended, in their order."""

@@ -116,6 +116,7 @@ class Clients:
 
     async def _watch_guarded(self, session: Session, message: api.WatchCall) -> None:
         try:
+            await self._calls.accepted(message.call)  # a client that came back says both at once
             await self._spawned.watch(session, message)
         except Error as error:
             failure = failure_of(error)

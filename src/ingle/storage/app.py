@@ -89,16 +89,6 @@ class AppRows:
 
         return await self._database.read(operation)
 
-    async def of_function(self, function_id: str) -> App | None:
-        """The app of a function, running or stopped."""
-
-        def operation(connection: Connection) -> App | None:
-            joined = APPS.join(FUNCTIONS, APPS.c.id == FUNCTIONS.c.app_id)
-            row = connection.execute(select(APPS).select_from(joined).where(FUNCTIONS.c.id == function_id)).first()
-            return None if row is None else _app(row)
-
-        return await self._database.read(operation)
-
 
 def pack_function(spec: FunctionSpec) -> str:
     return json.dumps(asdict(spec), separators=(",", ":"))

@@ -58,5 +58,3 @@ async def test_a_request_makes_one_app(rows):
     assert await rows.add(app(2), [], "request-1") == "ap-1"
     assert await rows.of_request("request-1") == ("ap-1", {"f": "fu-1"})
     assert await rows.of_request("request-2") is None
-    assert (await rows.of_function("fu-1")) == app(1)
-    assert (await rows.of_function("fu-2")) is None

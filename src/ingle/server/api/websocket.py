@@ -96,5 +96,7 @@ class WebSocketLink:
                 yield message.data
             elif message.type is WSMsgType.TEXT:
                 raise FrameError("frames are binary")
+            elif message.type is WSMsgType.ERROR:
+                raise FrameError(f"the connection broke: {message.data}")
             else:
                 return
