@@ -10,7 +10,7 @@ from ingle.sdk.function import Function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
     from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
     from ingle.sdk.image import Image
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         def __call__(self, raw: Callable[P, AsyncIterator[R]]) -> Function[P, R, AsyncIterator[R]]: ...
         @overload
         def __call__(self, raw: Callable[P, Generator[R, Any, Any]]) -> Function[P, R, Generator[R, Any, Any]]: ...
+        @overload
+        def __call__(self, raw: Callable[P, Iterator[R]]) -> Function[P, R, Iterator[R]]: ...
         @overload
         def __call__(self, raw: Callable[P, Coroutine[Any, Any, R]]) -> Function[P, R, Coroutine[Any, Any, R]]: ...
         @overload

@@ -71,6 +71,7 @@ class Running:
     def ended(self, reason: str) -> None:
         """The connection says: the app is no more."""
         self.end_reason = self.end_reason or reason or "it was stopped"
+        self._forget_ids()
         self._has_ended.set()
 
     # ---- start
@@ -123,13 +124,16 @@ class Running:
         finally:
             connection.apps.pop(app_id, None)
             self.end_reason = self.end_reason or "its `app.run()` block has ended"
-            for function in self._app.registered_functions.values():
-                function._id = None
+            self._forget_ids()
             if self._app._running is self:
                 self._app._running = None
             self.app_id = None
         if output.enabled():
             output.drain()
+
+    def _forget_ids(self) -> None:
+        for function in list(self._app.registered_functions.values()):
+            function._id = None
 
     def _wait_for_end(self) -> None:
         deadline = time.monotonic() + LAST_LOGS_S_MAX

@@ -78,7 +78,14 @@ def test_wrong_functions():
 
 @pytest.mark.parametrize(
     "options",
-    [{"gpu": "any"}, {"cloud": "x"}, {"region": ["a"]}, {"schedule": object()}, {"secrets": [object()]}, {"volumes": {"/d": 1}}],
+    [
+        {"gpu": "any"},
+        {"cloud": "x"},
+        {"region": ["a"]},
+        {"schedule": object()},
+        {"secrets": [object()]},
+        {"volumes": {"/d": 1}},
+    ],
 )
 def test_what_a_later_version_brings_is_said_at_use(options, stub):
     app = ingle.App("later")
@@ -96,7 +103,11 @@ def test_the_unused_later_options_are_fine(stub):
 
 
 def test_retries():
-    for wrong in ({"max_retries": -1}, {"max_retries": 1, "initial_delay": -1}, {"max_retries": 1, "backoff_coefficient": 0.5}):
+    for wrong in (
+        {"max_retries": -1},
+        {"max_retries": 1, "initial_delay": -1},
+        {"max_retries": 1, "backoff_coefficient": 0.5},
+    ):
         with pytest.raises(InvalidError, match=list(wrong)[-1]):
             ingle.Retries(**wrong)
     assert ingle.Retries(3, backoff_coefficient=2).delay_s(3) == 4
@@ -123,10 +134,18 @@ def test_a_spec_says_everything(stub):
     said = stub.apps["ap-0"]
     assert said["name"] == "another" and said["detached"] is False
     full, counts, waits = said["functions"]
-    assert full["resources"] == {"cpu_milli": 500, "memory_mib": 256} and full["limits"] == {"cpu_milli": 2000, "memory_mib": 512}
+    assert full["resources"] == {"cpu_milli": 500, "memory_mib": 256} and full["limits"] == {
+        "cpu_milli": 2000,
+        "memory_mib": 512,
+    }
     assert full["image"] == {"python": "3.12", "kind": "debian_slim"} and full["env"] == {"A": "b"}
     assert full["timeout_s"] == full["startup_timeout_s"] == 7 and full["retries"]["initial_delay"] == 0.5
-    assert full["scaling"] == {"min_containers": 0, "max_containers": 3, "buffer_containers": 1, "scaledown_window_s": 9}
+    assert full["scaling"] == {
+        "min_containers": 0,
+        "max_containers": 3,
+        "buffer_containers": 1,
+        "scaledown_window_s": 9,
+    }
     assert full["block_network"] and full["single_use"] and not full["is_generator"]
     assert counts["is_generator"] and counts["startup_timeout_s"] == 3 and counts["timeout_s"] == 300
     assert waits["is_async"] and full["source"] == counts["source"]
