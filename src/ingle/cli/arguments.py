@@ -20,7 +20,7 @@ class Moment(click.ParamType):
 
     name = "datetime"
 
-    def __init__(self, kind: type):
+    def __init__(self, kind: type[datetime.date]):
         self.kind = kind
         self.name = kind.__name__
 

@@ -28,23 +28,17 @@ def list_containers(everything: bool, phases: bool, as_json: bool) -> None:
     if phases:
         from ingle.model.container import PHASES
 
-        heads = ("CONTAINER", *PHASES, "all", "spare")
-        rows = [_phases(c, PHASES) for c in containers]
-    else:
-        heads = ("CONTAINER", "FUNCTION", "APP", "STATE", "INPUTS", "AGE", "ENDED BECAUSE")
-        rows = [
-            (
-                c["id"],
-                c.get("function_name") or c["function_id"],
-                c["app_id"],
-                c["state"],
-                str(len(c["inputs"])),
-                output.age(c["started_s"]),
-                c["exit_reason"],
-            )
-            for c in containers
-        ]
-    output.show_table(heads, rows, empty)
+        output.show_table(("CONTAINER", *PHASES, "all", "spare"), [_phases(c, PHASES) for c in containers], empty)
+        return
+    names = {a["id"]: a["name"] for a in api.get("/v1/apps", all="1")} if containers else {}
+    heads = ("CONTAINER", "FUNCTION", "APP", "STATE", "INPUTS", "AGE", "ENDED BECAUSE")
+    output.show_table(heads, [_row(c, names) for c in containers], empty)
+
+
+def _row(one: dict, app_names: dict[str, str]) -> tuple[str, ...]:
+    app = app_names.get(one["app_id"], one["app_id"])
+    held = str(len(one["inputs"]))
+    return (one["id"], one["function_id"], app, one["state"], held, output.age(one["started_s"]), one["exit_reason"])
 
 
 def _phases(one: dict, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -62,7 +62,6 @@ def run(
 
     With no server configured, one is started on this machine.
     """
-    from ingle.cli.arguments import parse
     from ingle.cli.screen import Screen
     from ingle.sdk import output
 
@@ -73,7 +72,7 @@ def run(
         try:
             loaded = load(place, module)
             chosen = choose(loaded, wanted, place)
-            positional, named = parse(chosen.function, chosen.name, f"ingle run {target}", list(arguments))
+            positional, named = arguments_of(chosen, target, arguments)
             value = execute(chosen, positional, named, detach=detach, name=name)
             if write_result is not None:
                 write_value(write_result, value)
@@ -88,6 +87,24 @@ def run(
             raise
         except BaseException as error:
             return complain(error)
+
+
+def arguments_of(chosen: Choice, target: str, argv: tuple[str, ...]) -> tuple[list, dict]:
+    """Positional and keyword arguments for what was chosen.
+
+    Raises:
+        click.UsageError: they do not fit its signature; the message names the parameter.
+    """
+    from ingle.cli.arguments import parse
+
+    try:
+        return parse(chosen.function, chosen.name, f"ingle run {target}", list(argv))
+    except click.NoSuchOption as error:
+        ours = {flag for option in run.params if isinstance(option, click.Option) for flag in option.opts}
+        if error.option_name in ours:
+            place = f"{error.option_name} is an option of `ingle run` itself: it stands before {target}"
+            raise click.UsageError(place, error.ctx) from None
+        raise
 
 
 def complain(error: BaseException) -> int:

@@ -76,10 +76,21 @@ def start_in_background(up: Up, say: Callable[[str], None] = lambda line: None) 
         SetupError: it cannot start; the message says why and what to do.
     """
     _check_rights(up)
-    try:
-        lock = _take_lock(up.state)
-    except AlreadyRunning:
-        return _wait_for_other(up.state)
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            lock = _take_lock(up.state)
+            break
+        except AlreadyRunning:
+            # It runs, or starts just now, or ends.
+            if (now := status(up.state)).running:
+                return now
+            if time.monotonic() > deadline:
+                raise ex.SetupError(
+                    f"another `ingle up` holds {up.state}, but its server does not become ready; see "
+                    f"{State(up.state).logs / 'up.log'}, or stop it: ingle down"
+                ) from None
+            time.sleep(0.05)
     heard, report = os.pipe()
     try:
         os.set_inheritable(lock, True)
@@ -222,20 +233,3 @@ def _wait_for_report(process: subprocess.Popen, heard: int, place: State) -> Non
     if "error" in message:
         process.wait()
         raise ex.SetupError(message["error"])
-
-
-def _wait_for_other(state: Path) -> Status:
-    """Another process starts the platform, or has: wait until it answers.
-
-    Raises:
-        SetupError: it does not become ready.
-    """
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        now = status(state)
-        if now.running:
-            return now
-        if now.supervisor_pid is None:
-            break
-        time.sleep(0.05)
-    raise ex.SetupError(f"another `ingle up` holds {state}, but its server is not ready; see {state}/log/up.log")

@@ -34,7 +34,7 @@ def _processes(state: Path) -> list[str]:
 
 def _mounts(state: Path) -> list[str]:
     """In any mount namespace that we can see, this process's first."""
-    found = {}
+    found: dict[str, str] = {}
     for entry in ["self", *(e for e in os.listdir("/proc") if e.isdigit())]:
         try:
             lines = Path("/proc", entry, "mountinfo").read_text().splitlines()

@@ -136,6 +136,7 @@ class Processes:
             NeverHappened: it does not live.
         """
         pid = wait_until(lambda: self.pid(role), f"the {role} lives")
+        assert pid is not None
         os.kill(pid, number)
         if number == signal.SIGKILL:
             processes.wait_gone(pid, 10.0)

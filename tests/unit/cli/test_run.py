@@ -123,3 +123,10 @@ def test_values_are_shown(capsys):
     for value in ("text", 3, None, b"x"):
         run.show_value(value)
     assert capsys.readouterr().out == "text\n3\nb'x'\n"
+
+
+def test_an_option_of_the_command_in_the_wrong_place(program):
+    chosen = run.choose(program(ONE), "main", "p.py")
+    assert "stands before p.py" in complaint(run.arguments_of, chosen, "p.py", ("-w", "x"))
+    assert "stands before" not in complaint(run.arguments_of, chosen, "p.py", ("--nothing", "x"))
+    assert run.arguments_of(chosen, "p.py", ("--x", "4")) == ([], {"x": 4})

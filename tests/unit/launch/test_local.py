@@ -49,9 +49,9 @@ def test_in_the_foreground_a_second_one_is_refused(up):
 
 
 def test_a_port_that_is_taken_is_said(up):
-    with socket.create_server(("127.0.0.1", up.port)):
-        with pytest.raises(ex.SetupError, match=rf"port {up.port} on 127.0.0.1 is taken by .*process {os.getpid()}"):
-            local.start_in_background(up)
+    said = rf"port {up.port} on 127.0.0.1 is taken by .*process {os.getpid()}"
+    with socket.create_server(("127.0.0.1", up.port)), pytest.raises(ex.SetupError, match=said):
+        local.start_in_background(up)
     assert processes.find(up.state) == []
 
 
@@ -100,7 +100,7 @@ def test_a_state_directory_that_cannot_be_made(tmp_path):
 
 def test_without_root_it_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(ex.SetupError, match="sudo .*ingle up --detach"):
+    with pytest.raises(ex.SetupError, match=r"sudo .*ingle up --detach"):
         local.start_in_background(local.Up(tmp_path))
 
 
