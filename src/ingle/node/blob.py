@@ -65,7 +65,8 @@ class Blobs:
             return None
         blob = ids.new_id(ids.BLOB)
         try:
-            os.link(f"/proc/self/fd/{fd}", self._direct / blob, follow_symlinks=True)
+            # With a directory's descriptor (unused, as the path is absolute) Python calls linkat and follows the link.
+            os.link(f"/proc/self/fd/{fd}", self._direct / blob, src_dir_fd=fd, follow_symlinks=True)
         except OSError:
             return None
         return blob

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import pickle
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,19 @@ class StubServer:
     async def _get(self, request: web.Request) -> web.Response:
         file = self.blobs / request.match_info["blob"]
         return web.Response(body=file.read_bytes()) if file.exists() else web.Response(status=404)
+
+
+async def until(condition: Callable[[], object], bound_s: float = WAIT_S) -> None:
+    """Returns when it is true, looked at in every turn of the loop.
+
+    Raises:
+        AssertionError: it does not become true.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + bound_s
+    while not condition():
+        assert loop.time() < end, "it did not become true"
+        await asyncio.sleep(0.001)
 
 
 def function(name: str = "f", module: str = "user", **more: Any) -> FunctionSpec:
