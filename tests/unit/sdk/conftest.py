@@ -61,7 +61,7 @@ class Stub:
         self.heard, self.runs, self.sessions, self.manifests = [], [], {}, []
         self.inputs, self.results, self.calls, self.credits = {}, {}, {}, {}
         self.refuse_ws = self.version_error = False
-        self.stopped = []
+        self.stopped, self.watches = [], {}
         self.connections = 0
         self.hold = False
         self.containers = None
@@ -317,8 +317,6 @@ class Stub:
                 if name == call and (not indexes or int(index) in indexes):
                     self._tell_result(watcher[0], input_id)
 
-    watches: dict = {}
-
     def _watch(self, session, message):
         inputs = [i for i in self.inputs if i.startswith(message.call + ":")]
         ended = [i for i in inputs if i in self.results]
@@ -346,7 +344,6 @@ class Stub:
 @pytest.fixture
 def stub(monkeypatch, tmp_path):
     stub = Stub()
-    stub.watches = {}
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("INGLE_SERVER_URL", stub.url)
     monkeypatch.setenv("INGLE_TOKEN", TOKEN)

@@ -116,7 +116,7 @@ def test_it_is_started(up, tmp_path):
 
 def test_it_cannot_be_started(up):
     up("echo 'Error: crun is not there: run `ingle setup`' >&2; exit 1")
-    with pytest.raises(SetupError, match="^crun is not there"):
+    with pytest.raises(SetupError, match=r"^crun is not there"):
         local.start()
     up("echo 'the port 7090 is taken' >&2; exit 1")
     with pytest.raises(ConnectionError, match="port 7090 is taken"):

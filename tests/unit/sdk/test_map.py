@@ -70,8 +70,9 @@ def test_an_endless_input_is_read_as_it_goes(deploy, stub):
 
     def endless():
         nonlocal last
-        for last in read:
-            yield last
+        for number in read:
+            last = number
+            yield number
 
     results = f.map(endless())
     assert list(itertools.islice(results, 1500)) == list(range(1500))

@@ -116,7 +116,7 @@ def test_retries():
 def test_images():
     assert ingle.Image.debian_slim("3.12")._spec.python == "3.12"
     for wrong in ("3", "3.5", "three", 3.11, "3.99"):
-        with pytest.raises(InvalidError, match="3.1"):
+        with pytest.raises(InvalidError, match=r"3\.1"):
             ingle.Image.debian_slim(wrong)
 
 

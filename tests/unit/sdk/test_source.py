@@ -192,7 +192,7 @@ def test_no_source(stub):
 
 def test_what_is_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidError, match="no file nowhere.py"):
+    with pytest.raises(InvalidError, match=r"no file nowhere\.py"):
         source.entry("nowhere.py")
     for name in ("nowhere.at.all", "nowhere", ".", "json.nowhere"):
         with pytest.raises(InvalidError, match="no module"):
