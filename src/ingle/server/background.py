@@ -53,7 +53,9 @@ class Background:
         """Tells the scheduler the time, often while something is under way."""
         while True:
             self.events.post()
-            await asyncio.sleep(BUSY_S if self._busy() else IDLE_S)
+            if not self._busy():
+                await self.events.quiet(IDLE_S)
+            await asyncio.sleep(BUSY_S)
 
     def _busy(self) -> bool:
         return bool(self.calls.pending) or any(c.seen != READY or c.stopping for c in self.containers.running.values())
