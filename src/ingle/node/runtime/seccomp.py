@@ -100,7 +100,12 @@ def oci_section(profile: dict, capabilities: Collection[str], machine: str) -> d
         "defaultAction": profile["defaultAction"],
         "defaultErrnoRet": default_errno,
         "architectures": [arch, *more],
-        "syscalls": [rule for rule in rules.values() if rule["names"]] + _processes(machine, capabilities),
+        "syscalls": [
+            rule
+            for rule in [*rules.values(), *_processes(machine, capabilities)]
+            # libseccomp refuses a rule that says what the default says.
+            if rule["names"] and (rule["action"], rule.get("errnoRet")) != (profile["defaultAction"], default_errno)
+        ],
     }
 
 
