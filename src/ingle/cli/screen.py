@@ -108,6 +108,8 @@ class Screen:
         with self.lock:
             if self._closed:
                 return
+            # A function may wait while a container of it starts: each kind has its own line.
+            topic = f"{kind} {topic}"
             if kind == "warning":
                 self._say(text)
             elif self.terminal:

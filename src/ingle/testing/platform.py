@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,7 +25,8 @@ class Platform:
 
     Args:
         nodes: how many.
-        runtime: "fake" (functions run as plain processes) or "real" (crun or runc; needs root; one node).
+        runtime: "fake" (functions run as plain processes), "real" (crun or runc; needs root; one node), or what makes
+            a node's runtime, such as `lambda: FakeRuntime(start="slow")`.
         directory: where everything lies; default: a temporary one, removed when the test passes.
         capacity: of each node, for placement; default: the machine's.
         spares: whether the nodes keep started containers in reserve.
@@ -39,7 +41,7 @@ class Platform:
     def __init__(
         self,
         nodes: int = 1,
-        runtime: str = "fake",
+        runtime: str | Callable[[], Any] = "fake",
         *,
         directory: Path | None = None,
         capacity: Resources | None = None,
@@ -116,13 +118,17 @@ class Platform:
         """Start another node; returns its Agent."""
         from ingle.node.agent import Agent, NodeConfig
 
-        state = self.state / f"node-{index}" if self.runtime == "fake" else self.state
+        state = self.state if self.runtime == "real" else self.state / f"node-{index}"
+        if callable(self.runtime):
+            runtime = self.runtime()
+        else:
+            runtime = choose_runtime("fake" if self.runtime == "fake" else "auto", state)
         config = NodeConfig(
             state=state,
             server_url=self.url,
             token=self.node_token,
             name=f"node-{index}",
-            runtime=choose_runtime("fake" if self.runtime == "fake" else "auto", state),
+            runtime=runtime,
             capacity=self.capacity,
             spares=self.spares,
             **self._node_settings,

@@ -40,7 +40,10 @@ def test_in_a_pipe_a_topic_says_its_first_line_and_no_flood(capsys):
         shown.notice("container", "fu-1", "starting", False)
         shown.notice("container", "fu-1", "", True)
         shown.notice("warning", "x", "careful", False)
-    assert capsys.readouterr().err == "step 0\nbuilt in 3 s\nstarting\ncareful\n"
+        shown.notice("waiting", "fu-2", "waiting for memory", False)
+        shown.notice("container", "fu-2", "", True)
+        shown.notice("waiting", "fu-2", "waiting for memory", False)
+    assert capsys.readouterr().err == "step 0\nbuilt in 3 s\nstarting\ncareful\nwaiting for memory\n"
 
 
 def test_quiet_shows_only_what_the_program_prints(capsys):
