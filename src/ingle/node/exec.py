@@ -15,6 +15,8 @@ READ_BYTES = 32 << 10
 #: For a process that does not read its input.
 STDIN_BYTES_MAX = 8 << 20
 EXECS_MAX = 64
+#: Messages for a process that is just being started.
+EARLY_MAX = 64
 #: After the exit of the process its output is read for so long.
 DRAIN_S = 2.0
 CANNOT_RUN = 126
@@ -159,11 +161,8 @@ class Execs:
     def feed(self, message: w.ExecInput, data: bytes) -> None:
         if message.exec in self._running:
             self._running[message.exec].feed(message, data)
-        elif message.exec in self._early:
-            if message.gone:
-                self._tasks[message.exec].cancel()
-            elif len(self._early[message.exec]) < EXECS_MAX:
-                self._early[message.exec].append((message, data))
+        elif message.exec in self._early and (message.gone or len(self._early[message.exec]) < EARLY_MAX):
+            self._early[message.exec].append((message, data))
 
     def set_writable(self, writable: bool) -> None:
         for one in self._running.values():
