@@ -66,11 +66,14 @@ def start() -> Config:
     from ingle.sdk import output
 
     output.show_notice("server", "local server", "starting a server on this machine")
+    own = os.environ.get("INGLE_STATE_DIR")
     command = [sys.executable, "-m", "ingle", "up", "--detach"]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=START_S_MAX
-        )
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=START_S_MAX,
+            cwd="/",  # `python -m` would import a program's own json.py or ingle.py from here
+            env={**os.environ, **({"INGLE_STATE_DIR": os.path.abspath(state_dirs()[0])} if own else {})},
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ConnectionError(
             f"the server of this machine was not ready after {START_S_MAX} s: see `ingle doctor`, "
