@@ -1,10 +1,12 @@
 """An ephemeral app ends with its program, however that ends; a detached one lives on."""
 
+import os
 import signal
+import subprocess
 import sys
 
 import pytest
-from e2e.support import Place
+from e2e.support import INGLE, Place
 
 from ingle.testing import wait_until
 
@@ -42,15 +44,35 @@ def test_its_program_crashes(ingle):
     wait_until(lambda: no_containers_of(ingle, app), "its containers end", 30)
 
 
-def test_its_program_stands_still(ingle):
-    """A laptop that sleeps or a cut cable: the connection is there and says nothing. Stopped programs answer no ping."""
-    program, _app = started(ingle, "silent", "idle", "idle")
-    program.signal(signal.SIGSTOP)
-    try:
-        wait_until(lambda: gone(ingle, "silent"), "the app of a silent program ends", 90)
-    finally:
-        program.signal(signal.SIGCONT)
-        program.kill()
+@pytest.fixture
+def far(lone):
+    """A laptop: a network namespace with a cable to this machine. Yields its name, the cable's name and this end's address."""
+    mark = f"e2e{os.getpid() % 100000}"
+    address = f"10.213.{os.getpid() % 250}"
+    ip = ["ip", "-batch", "-"]
+    lines = (
+        f"netns add {mark}\nlink add {mark} type veth peer name eth0 netns {mark}\n"
+        f"addr add {address}.1/24 dev {mark}\nlink set {mark} up\n"
+    )
+    inside = f"addr add {address}.2/24 dev eth0\nlink set eth0 up\nlink set lo up\n"
+    subprocess.run(ip, input=lines, text=True, check=True)
+    subprocess.run(["ip", "-n", mark, "-batch", "-"], input=inside, text=True, check=True)
+    yield mark, f"{address}.1"
+    subprocess.run(["ip", "link", "delete", mark], check=False)
+    subprocess.run(["ip", "netns", "delete", mark], check=False)
+
+
+def test_its_programs_connection_is_cut(lone, far):
+    """A laptop goes to sleep, a cable is cut: nothing is said any more, by anybody."""
+    mark, address = far
+    lone.run("up", "--detach", "--host", "0.0.0.0").ok()
+    env = {"INGLE_SERVER_URL": f"http://{address}:{lone.port}", "INGLE_TOKEN": lone.token}
+    program = lone.program("/usr/sbin/ip", "netns", "exec", mark, INGLE, "run", "--name", "cut-off", "lives.py::long", env=env)
+    program.see("working")
+    subprocess.run(["ip", "link", "set", mark, "down"], check=True)
+    wait_until(lambda: gone(lone, "cut-off"), "the app of a program that was cut off ends", 100)
+    wait_until(lambda: not lone.listed(), "its containers end", 30)
+    program.kill()
 
 
 def test_detached_it_lives_on_and_its_result_is_kept(ingle):

@@ -5,6 +5,7 @@ a batch that may not wait.
 """
 
 import asyncio
+import socket
 import struct
 from collections.abc import AsyncIterator
 
@@ -20,6 +21,8 @@ CLOSE_S_MAX = 2.0
 #: A peer that has not read so much is cut off.
 BACKLOG_BYTES_MAX = 2 << 30
 REASON_BYTES_MAX = 120
+#: A peer whose machine or cable is gone is noticed after half a minute; the kernel asks, so a busy or stopped program is not.
+_KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30_000))
 
 _BINARY = 0x82
 _SHORT = struct.Struct("!BB").pack
@@ -39,6 +42,8 @@ class WebSocketLink:
     async def open(self) -> web.WebSocketResponse:
         await self._socket.prepare(self._request)
         self._transport = self._request.transport  # type: ignore[assignment]
+        if self._transport is not None:
+            _keep_alive(self._transport.get_extra_info("socket"))
         return self._socket
 
     def send(self, frame: bytes) -> None:
@@ -100,3 +105,12 @@ class WebSocketLink:
                 raise FrameError(f"the connection broke: {message.data}")
             else:
                 return
+
+
+def _keep_alive(connection: socket.socket | None) -> None:
+    if connection is None or connection.family == socket.AF_UNIX:
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
