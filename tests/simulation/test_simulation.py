@@ -50,7 +50,9 @@ def make_kind(world: World, number: int) -> Kind:
 def populate(world: World) -> None:
     dice = world.random
     for i in range(dice.randint(1, 3)):
-        machine = world.machines[f"no-{i}"] = Machine(f"no-{i}", Resources(dice.choice([2000, 4000]), dice.choice([2048, 8192])))
+        machine = world.machines[f"no-{i}"] = Machine(
+            f"no-{i}", Resources(dice.choice([2000, 4000]), dice.choice([2048, 8192]))
+        )
         world.at(dice.uniform(0, 2), world.connect, machine)
         for _ in range(dice.randint(0, 3)):
             when = dice.uniform(2, FAULTS_S - 3)
@@ -96,7 +98,9 @@ def test_every_input_ends_once_whatever_fails(seed):
     until_s = FAULTS_S + WAIT_S_MAX + WAIT_S_EACH_MAX * len(world.pending)
     while world.pending and world.now_s < until_s:
         world.run(world.now_s + 5.0)
-    assert not world.pending, f"{len(world.pending)} inputs wait for ever: {list(world.scheduler.cluster.functions.values())}"
+    assert not world.pending, (
+        f"{len(world.pending)} inputs wait for ever: {list(world.scheduler.cluster.functions.values())}"
+    )
     world.run(world.now_s + 100.0)  # longer than any window and backoff
     nothing_is_left_over(world)
 
@@ -114,7 +118,9 @@ def nothing_is_left_over(world: World) -> None:
             assert function.alive() >= wanted, f"{function} has not its {wanted} containers"
     real = {id for machine in world.machines.values() for id in machine.boxes}
     lasting = {id for id, container in cluster.containers.items() if container.state != STARTING}
-    assert lasting <= real <= set(cluster.containers), f"not there, or known to nobody: {real ^ set(cluster.containers)}"
+    assert lasting <= real <= set(cluster.containers), (
+        f"not there, or known to nobody: {real ^ set(cluster.containers)}"
+    )
     assert len(cluster.timers) < 50, len(cluster.timers)
     for id, text in world.explained.items():
         function = cluster.functions.get(id)

@@ -146,7 +146,10 @@ class World:
                 assert container not in self.given, f"{container} is not a new name"
                 assert not self.kinds[function].removed and queued_s >= 0
                 self.given.add(container)
-                have, most = self.scheduler.cluster.functions[function], self.kinds[function].spec.scaling.max_containers
+                have, most = (
+                    self.scheduler.cluster.functions[function],
+                    self.kinds[function].spec.scaling.max_containers,
+                )
                 assert most is None or len(have.containers) <= most, f"{container} is one too many of {have}"
                 self.to_node(node, container, self.start, container, function)
             case commands.SendInputs(container, node, inputs):
@@ -341,7 +344,7 @@ class World:
             if not kind.removed:
                 self.handle(events.FunctionAdded(kind.spec, kind.fail_fast))
         todo = [(self.connect, machine) for machine in self.machines.values()]
-        for id, kind in self.kinds.items():
+        for id in self.kinds:
             waiting = [one for one, function in self.pending.items() if function == id]
             while waiting:
                 count = self.random.randint(1, len(waiting))
@@ -409,7 +412,12 @@ SAID_LATE = (
 VERDICTS = {"answered", "cancelled", "start_failed", "fault", "unplaceable", "lost"}
 
 
-def spec(id: str, cpu_milli: int = 125, memory_mib: int = 128, retries: Retries = Retries(0), **scaling) -> FunctionSpec:
+NO_RETRIES = Retries(0)
+
+
+def spec(
+    id: str, cpu_milli: int = 125, memory_mib: int = 128, retries: Retries = NO_RETRIES, **scaling
+) -> FunctionSpec:
     single_use = scaling.pop("single_use", False)
     is_generator = scaling.pop("is_generator", False)
     return FunctionSpec(

@@ -137,12 +137,15 @@ def _victims(node: Node, function: Function) -> list[Container]:
 
 
 def attainable(node: Node, function: Function) -> bool:
-    """Would it fit if all others here kept to their `min_containers`? Looks at every container: not for every event."""
+    """Would one more fit if everybody here yielded that has to (see `fleet.must_yield`)? Looks at every container of the
+    node, so it is asked at most once in FAIR_S for a function."""
+    alive = function.alive()
     cpu, memory = node.cpu - function.cpu, node.memory - function.memory
     kept: dict[str, int] = {}
     for container in node.containers.values():
         other = container.function
-        if other is not function and kept.get(other.id, 0) < other.scaling.min_containers:
+        equal = alive and other.alive() <= alive + 1
+        if other is function or equal or kept.get(other.id, 0) < other.scaling.min_containers:
             kept[other.id] = kept.get(other.id, 0) + 1
             cpu -= container.cpu
             memory -= container.memory
