@@ -43,8 +43,8 @@ class Http:
         self._retry_s = retry_s
         self._idle: list[tuple[str, _Wire]] = []
 
-    def json(self, method: str, path: str, value: Any = None) -> Any:
-        """The answer to a request, both as JSON values.
+    def json(self, method: str, path: str, value: Any = None, retry_s: float | None = None) -> Any:
+        """The answer to a request, both as JSON values. `retry_s`: instead of the client's own.
 
         Raises:
             ingle.Error: what the server refused, as itself; or it cannot be reached.
@@ -52,13 +52,15 @@ class Http:
         import json
 
         parts = [] if value is None else [json.dumps(value, separators=(",", ":")).encode()]
-        body = self.request(method, path, parts)
+        body = self.request(method, path, parts, retry_s)
         try:
             return json.loads(bytes(body)) if body else None
         except ValueError:
             raise ServerError(f"the server's answer to {method} {path} is not JSON") from None
 
-    def request(self, method: str, path: str, parts: list[Any] | tuple[Any, ...] = ()) -> bytes | bytearray:
+    def request(
+        self, method: str, path: str, parts: list[Any] | tuple[Any, ...] = (), retry_s: float | None = None
+    ) -> bytes | bytearray:
         """The body of the answer; `parts`, byte strings, are that of the request.
 
         Raises:
@@ -74,7 +76,7 @@ class Http:
                 break
             except OSError as error:
                 now = time.monotonic()
-                deadline = deadline or now + self._retry_s
+                deadline = deadline or now + (self._retry_s if retry_s is None else retry_s)
                 if now + delay > deadline:
                     raise ConnectionError(unreachable(config, error)) from None
                 time.sleep(delay)

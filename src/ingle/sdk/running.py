@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     AnyFunction = Function[..., Any, Any]
 
+#: A server that is away is given so long to hear that an app stops; without its client the app ends anyway.
+STOP_S_MAX = 3.0
 #: The last log lines of a stopped app are waited for so long.
 LAST_LOGS_S_MAX = 10.0
 
@@ -115,7 +117,7 @@ class Running:
             return
         try:
             if not self._detach and not self.end_reason and connection.error is None:
-                connection.http.json("POST", f"/v1/apps/{app_id}/stop", {})
+                connection.http.json("POST", f"/v1/apps/{app_id}/stop", {}, STOP_S_MAX)
                 if output.enabled():
                     self._wait_for_end()
         except Error as error:

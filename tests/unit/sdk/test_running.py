@@ -11,6 +11,7 @@ import pytest
 import ingle
 from ingle.exceptions import AuthError, ConnectionError, InvalidError, VersionError
 from ingle.sdk import connection
+from ingle.sdk.config import Config
 from ingle.wire import api
 
 
@@ -108,6 +109,18 @@ def test_nobody_answers(monkeypatch):
     monkeypatch.setenv("INGLE_RECONNECT_S", "soon")
     with pytest.raises(InvalidError, match="INGLE_RECONNECT_S"), app.run():
         pass
+
+
+def test_the_server_is_away_at_the_end(stub, capsys):
+    app, _ = make()
+    running = app.run()
+    running.__enter__()
+    running._connection._http._locate = lambda: Config("http://127.0.0.1:9", "t", "x")
+    import time
+
+    start = time.monotonic()
+    running.__exit__(None, None, None)
+    assert time.monotonic() - start < 6 and app.app_id is None
 
 
 def test_a_forked_child_has_a_session_of_its_own(deploy, stub):
