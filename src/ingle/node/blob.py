@@ -1,11 +1,13 @@
 """Moves blobs between this node and the server: through the file system where both share it, else over HTTP."""
 
 import asyncio
+import errno
 import http.client
 import logging
 import os
 import re
 import shutil
+import socket
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -125,7 +127,7 @@ class Blobs:
             try:
                 return await loop.run_in_executor(self._threads, work)
             except (OSError, http.client.HTTPException) as error:
-                if loop.time() > end:
+                if loop.time() > end or not _may_pass(error):
                     raise BlobError(f"could not {what}: {error}") from error
                 logger.warning("could not %s (%s), trying again", what, error)
                 await asyncio.sleep(RETRY_S)
@@ -189,8 +191,15 @@ def _check(blob: str) -> None:
         raise BlobError(f"{blob[:60]!r} is no name of a blob")
 
 
+def _may_pass(error: Exception) -> bool:
+    """The server is away, or the network; not: the disk is full."""
+    if isinstance(error, (http.client.HTTPException, ConnectionError, TimeoutError, socket.timeout, socket.gaierror)):
+        return True
+    return getattr(error, "errno", None) in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+
+
 def _check_status(status: int, said: bytes, blob: str) -> None:
-    if status >= 500:
+    if status in (502, 503, 504):
         raise http.client.HTTPException(f"the server answered {status}")
     if status >= 300:
         raise BlobError(f"blob {blob}: the server answered {status}: {said.decode('utf-8', 'replace')[:500]}")

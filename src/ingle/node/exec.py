@@ -26,7 +26,7 @@ ENV = {"TERM": "xterm-256color"}
 class Exec:
     """One process. `say(message, payload)` goes to the server; `resume` and `pause` follow the server's connection."""
 
-    def __init__(self, id: str, process: ExecProcess, say: Callable[[object, bytes], None]):
+    def __init__(self, id: str, process: ExecProcess, say: Callable[[object, bytes], object]):
         self._loop = asyncio.get_running_loop()
         self._id, self._process, self._say = id, process, say
         self._readers = {fd: n for n, fd in ((1, process.stdout), (2, process.stderr)) if fd >= 0}
@@ -138,7 +138,7 @@ class Exec:
 class Execs:
     """All of a node."""
 
-    def __init__(self, runtime: Runtime, say: Callable[[object, bytes], None]):
+    def __init__(self, runtime: Runtime, say: Callable[[object, bytes], object]):
         self._runtime, self._say = runtime, say
         self._running: dict[str, Exec] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

@@ -79,6 +79,12 @@ class Ground:
     def config(self, c: "Container") -> dict:
         raise NotImplementedError
 
+    def mount(self, layers: list[Path], work: Path) -> Path:
+        raise NotImplementedError
+
+    def unmount(self, work: Path) -> None:
+        raise NotImplementedError
+
     def _sweep_containers(self) -> None:
         """Aside first: deleting may take long, and a new container may want the name."""
         if not self.containers.exists():

@@ -141,7 +141,7 @@ class Life:
         self._starting = self._loop.create_task(self._start())
         if self._end is not None:  # told to end before it began
             self._starting.cancel()
-        self._starting.add_done_callback(lambda _: self.started.done() or self.started.set_result(None))
+        self._starting.add_done_callback(lambda _: self.started.set_result(None))
         try:
             await self._starting
             assert self.container is not None and self.container.gone is not None
@@ -219,7 +219,8 @@ class Life:
         assert self.container is not None and self.container.gone is not None
         if wanted.done():
             return wanted.result()
-        await asyncio.wait({wanted, self.container.gone}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future] = {wanted, self.container.gone}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not wanted.done():
             self._read_control()  # START_FAILED may stand there
         if not wanted.done():

@@ -149,7 +149,8 @@ class Spares:
         try:
             await spare.set_up()
             assert spare.runner_said is not None and spare.gone is not None
-            await asyncio.wait({spare.runner_said, spare.gone}, timeout=HELLO_S, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future] = {spare.runner_said, spare.gone}
+            await asyncio.wait(ends, timeout=HELLO_S, return_when=asyncio.FIRST_COMPLETED)
             if not spare.runner_said.done() or spare.gone.done():
                 raise RuntimeError("its runner did not come up")
         except BaseException as error:

@@ -159,7 +159,8 @@ async def test_the_clock_of_each_input_starts_with_its_body(tmp_path):
     for n in range(5):
         play.inbox.put(f"a:{n}", b"")
     for n in range(4):
-        await asyncio.sleep(0.1)
+        end = loop.time() + 0.1
+        await until(lambda end=end: loop.time() > end)
         assert play.inbox.answered(f"a:{n}") == ""
     assert loop.time() - begun > 0.3 and play.signals == []
     await until(lambda: play.signals)
