@@ -85,11 +85,31 @@ class Cgroups:
             group = self._open(f"{self.parent}/{name}")
             group.kill()
             group.delete()
+        for directory in self._elsewhere():
+            for name in self.kernel.directories(directory):
+                self._remove_empty(f"{directory}/{name}")
 
     def remove(self) -> None:
         """Remove everything, the parent too."""
         self.sweep()
         self._open(self.parent).delete()
+        for directory in self._elsewhere():
+            self._remove_empty(directory)
+
+    def _elsewhere(self) -> list[str]:
+        """The parent in v1 hierarchies that we do not use: runc makes groups of the same name in all that there are."""
+        if self.hierarchies.version == 2:
+            return []
+        points = [
+            point for point, kind, _ in mounts_of_cgroups(self.kernel.read("/proc/self/mountinfo")) if kind == "cgroup"
+        ]
+        return [f"{point}/{self.parent}" for point in points if point not in self.hierarchies.roots.values()]
+
+    def _remove_empty(self, directory: str) -> None:
+        try:
+            self.kernel.rmdir(directory)
+        except OSError:
+            pass  # in use, by processes that are in our own groups as well: the next sweep has them
 
     def create(self, name: str, cpu_milli: int, limits: Limits) -> "Cgroup":
         """A group for one container.

@@ -76,10 +76,13 @@ class OciRuntime:
     async def start(self, container: str, bundle: Path, *, cgroup_procs: Sequence[Path] = ()) -> Started:
         if container in self._known:
             raise RuntimeFault(f"container {container} runs already")
-        if not self._crun:
-            _name_cgroup(bundle, container, cgroup_procs)
         pid_file = bundle / "pid"
-        pid_file.unlink(missing_ok=True)
+        try:
+            if not self._crun:
+                _name_cgroup(bundle, container, cgroup_procs)
+            pid_file.unlink(missing_ok=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise RuntimeFault(f"{self.name} could not start {container}: its bundle cannot be read: {error}") from None
         argv = [*self._command, "run", "--detach", f"--pid-file={pid_file}", f"--bundle={bundle}", container]
         pipes = Pipes()
         try:
