@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -11,7 +12,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from e2e.support import BIN, PROGRAMS, Place, read_available
+from e2e.support import BIN, INGLE, PROGRAMS, Place, read_available
 
 from ingle.testing import wait_until
 from ingle.wire.version import VERSION_HEADER, WIRE_VERSION
@@ -44,17 +45,13 @@ def test_started_twice_one_runs(lone):
     clear(lone.run("up"), "already runs")
 
 
-def test_a_runtime_binary_is_missing(lone, tmp_path):
-    """PATH has everything but the runtimes."""
-    for folder in os.environ["PATH"].split(os.pathsep):
-        if not os.path.isdir(folder):
-            continue
-        for name in os.listdir(folder):
-            if name not in ("crun", "runc") and not (tmp_path / name).exists():
-                (tmp_path / name).symlink_to(os.path.join(folder, name))
-    done = lone.run("up", "--detach", env={"PATH": str(tmp_path)})
-    clear(done, "ingle setup")
-    done = lone.run("doctor", env={"PATH": str(tmp_path)})
+def test_a_runtime_binary_is_missing(lone):
+    """Both are hidden, in a mount namespace of the command's own."""
+    found = [path for name in ("crun", "runc") if (path := shutil.which(name))]
+    hide = "; ".join(f"mount --bind /dev/null {os.path.realpath(path)}" for path in found)
+    inside = ("/usr/bin/unshare", "--mount", "sh", "-c", f'{hide}; exec "$0" "$@"', INGLE)
+    clear(lone.run(*inside, "up", "--detach"), "ingle setup")
+    done = lone.run(*inside, "doctor")
     assert done.code == 1 and "ingle setup" in done.stdout + done.stderr, done.all
 
 

@@ -50,8 +50,10 @@ def _mounts(state: Path) -> list[str]:
 def _cgroups(state: Path) -> list[str]:
     """Groups of containers. The parent group, empty, may stay."""
     found = []
-    for parent in Path("/sys/fs/cgroup").glob(f"**/ingle-{mark.of(state)}"):
-        found += [f"cgroup {child}" for child in parent.iterdir() if child.is_dir()]
+    # Not Path.glob: groups of others come and go while one looks.
+    for folder, children, _ in os.walk("/sys/fs/cgroup"):
+        if Path(folder).name == f"ingle-{mark.of(state)}":
+            found += [f"cgroup {folder}/{child}" for child in children]
     return found
 
 

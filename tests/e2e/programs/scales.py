@@ -18,8 +18,8 @@ few = app.function(name="few", cpu=0.05, memory=64, max_containers=2, scaledown_
 many = app.function(name="many", cpu=0.05, memory=64, max_containers=6, scaledown_window=2)(hold)
 kept = app.function(name="kept", cpu=0.05, memory=64, min_containers=2, scaledown_window=1)(hold)
 ahead = app.function(name="ahead", cpu=0.05, memory=64, buffer_containers=2, scaledown_window=2)(hold)
-huge = app.function(name="huge", memory=100_000_000)(hold)
-wide = app.function(name="wide", cpu=10_000.0)(hold)
+huge = app.function(name="huge", memory=16_000_000)(hold)
+wide = app.function(name="wide", cpu=1000.0)(hold)
 
 
 @app.local_entrypoint()
@@ -49,7 +49,7 @@ def wait_for_a_word():
 
 @app.local_entrypoint()
 def what_never_fits():
-    for function, need in ((huge, "memory"), (wide, "cpu")):
+    for function, need in ((huge, "memory"), (wide, "cores")):
         start = time.monotonic()
         try:
             function.remote(0)
