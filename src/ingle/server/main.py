@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 #: For requests that are under way when the server stops.
 SHUTDOWN_S = 1.0
+#: Of a body, read at once.
+READ_BYTES = 1 << 20
 _PROBE = ".probe-"
 
 
@@ -175,7 +177,9 @@ class Server:
         self.parts.calls.load([row for row in pending if not row.app_stopped])
 
     async def _listen(self) -> None:
-        self._runner = web.AppRunner(application(self.parts), access_log=None, shutdown_timeout=SHUTDOWN_S)
+        self._runner = web.AppRunner(
+            application(self.parts), access_log=None, shutdown_timeout=SHUTDOWN_S, read_bufsize=READ_BYTES
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.config.host, self.config.port)
         try:

@@ -20,8 +20,11 @@ from ingle.exceptions import InvalidError, NotFoundError, ServerError
 
 #: One blob.
 BLOB_BYTES_MAX = 64 << 30
-#: What travels at once.
+#: What is read at once.
 CHUNK_BYTES = 1 << 20
+#: Smaller blobs are written in one go, larger ones in parts: a hand-over to the store costs about a millisecond.
+WHOLE_BYTES = 8 << 20
+PART_BYTES = 4 << 20
 
 _ID = re.compile(r"(bl|so)-[0-9a-z]{16,64}")
 
@@ -66,30 +69,20 @@ class Blobs:
             ServerError: the disk is full; nothing is kept.
         """
         self.check_id(blob_id)
-        size = 0
-        digest = hashlib.sha256() if sha256 else None
-
-        async def checked() -> AsyncIterator[bytes]:
-            nonlocal size
-            async for chunk in chunks:
-                size += len(chunk)
-                if size > BLOB_BYTES_MAX:
-                    raise InvalidError(f"a blob may have {BLOB_BYTES_MAX} bytes at most")
-                if digest is not None:
-                    digest.update(chunk)
-                yield bytes(chunk)
-            if digest is not None and digest.hexdigest() != sha256:
-                raise InvalidError(f"the bytes of {blob_id} are not those of its SHA-256: send it again")
-
+        body = _Body(chunks, blob_id, sha256)
         try:
-            await obstore.put_async(self._store, blob_id, checked(), chunk_size=4 * CHUNK_BYTES)
+            first = await body.take(WHOLE_BYTES)
+            if body.over:
+                await obstore.put_async(self._store, blob_id, first)
+            else:
+                await obstore.put_async(self._store, blob_id, body.rest(first), chunk_size=PART_BYTES)
         except InvalidError:
             raise
         except Exception as error:
             if isinstance(error.__cause__, InvalidError):
                 raise error.__cause__ from None
             raise _translate(error, blob_id) from error
-        return size
+        return body.size
 
     async def get(self, blob_id: str) -> AsyncIterator[bytes]:
         """Its bytes, in chunks.
@@ -167,6 +160,45 @@ class Blobs:
                 if at_s <= before:
                     found.append(BlobInfo(meta["path"], meta["size"], at_s))
         return found
+
+
+class _Body:
+    """What comes in, counted and verified: too much of it, or a wrong end, raises InvalidError before the last part is handed on."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], blob_id: str, sha256: str | None):
+        self._chunks = chunks
+        self._blob_id = blob_id
+        self._sha256 = sha256
+        self._digest = hashlib.sha256() if sha256 else None
+        self.size = 0
+        self.over = False
+
+    async def take(self, least: int) -> bytes:
+        """At least so many bytes, or all that are left."""
+        pieces, size = [], 0
+        while size < least:
+            chunk = await anext(self._chunks, None)
+            if chunk is None:
+                self._end()
+                break
+            size += len(chunk)
+            self.size += len(chunk)
+            if self.size > BLOB_BYTES_MAX:
+                raise InvalidError(f"a blob may have {BLOB_BYTES_MAX} bytes at most")
+            if self._digest is not None:
+                self._digest.update(chunk)
+            pieces.append(chunk)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def rest(self, first: bytes) -> AsyncIterator[bytes]:
+        yield first
+        while not self.over:
+            yield await self.take(PART_BYTES)
+
+    def _end(self) -> None:
+        self.over = True
+        if self._digest is not None and self._digest.hexdigest() != self._sha256:
+            raise InvalidError(f"the bytes of {self._blob_id} are not those of its SHA-256: send it again")
 
 
 def _sync(path: Path) -> None:

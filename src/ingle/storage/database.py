@@ -31,7 +31,7 @@ BATCH_MAX = 500
 #: Writers that may wait; further ones are refused.
 WAITING_MAX = 20_000
 #: Larger files are not read through at start.
-CHECK_BYTES_MAX = 256 << 20
+CHECK_BYTES_MAX = 64 << 20
 MIGRATION_S_MAX = 300
 #: SQLite's own wait for a lock, which only a stranger could hold.
 LOCK_MS_MAX = 5000
