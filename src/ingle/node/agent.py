@@ -198,7 +198,7 @@ class Agent:
             logger.warning("the connection to the server is lost; containers run on")
         self._welcomed = False
         self._may_write.clear()
-        self._execs.set_writable(False)
+        self._execs.kill_all()
         for life in self.lives.values():
             if life.relay is not None:
                 life.relay.close()

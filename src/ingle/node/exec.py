@@ -171,9 +171,15 @@ class Execs:
             else:
                 one.pause()
 
-    async def stop(self) -> None:
+    def kill_all(self) -> None:
+        """Nobody listens any more: what was said meanwhile would be lost, so a process is not kept for later."""
+        for early in self._early.values():
+            early.append((w.ExecInput("", gone=True), b""))
         for one in self._running.values():
             one.kill()
+
+    async def stop(self) -> None:
+        self.kill_all()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

@@ -124,9 +124,9 @@ class RealGround(Ground):
         from ingle.node.runtime import seccomp
 
         self.kernel.unshare_mounts()
-        await super().start()
         self.cgroups.prepare()
-        self.cgroups.sweep()
+        self.cgroups.sweep()  # first: what lives no more is quick to delete
+        await super().start()
         self.networks.sweep()
         await self.networks.start()
         self._library = library.ensure(self.directory / "lib")

@@ -71,27 +71,21 @@ class Spares:
         wish = self._wishes.setdefault(kind, _Wish(0.0))
         wish.used_s = asyncio.get_running_loop().time()
         self.nudge()
+        files: list[str] | None = []
+        source = Path()
+        if needs.source and wish.spare is not None:
+            source = await self.ground.sources.ensure(needs.source) / "root"
+            files = self._listing(needs.source, source)
         spare = wish.spare
-        if spare is None or spare.gone is None or spare.gone.done():
+        if files is None or spare is None or spare.gone is None or spare.gone.done():
             return None
         wish.spare = None
         try:
-            if needs.source:
-                source = await self.ground.sources.ensure(needs.source)
-                files = self._listing(needs.source, source / "root")
-                if files is None:
-                    wish.spare = spare if wish.spare is None else wish.spare
-                    return None
-                _copy(files, source / "root", spare)
+            _copy(files, source, spare)
             if spare.cgroup is not None:
                 spare.cgroup.update(needs.cpu_milli, needs.limits)
-        except BaseException as error:
-            self._end(spare)
-            if isinstance(error, OSError):
-                logger.warning("a spare could not be adopted: %s", error)
-                return None
-            raise
-        if spare.gone.done():
+        except OSError as error:
+            logger.warning("a spare could not be adopted: %s", error)
             self._end(spare)
             return None
         spare.needs = needs
