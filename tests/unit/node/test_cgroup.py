@@ -1,10 +1,11 @@
 """Control groups on v1, v2 and hybrid machines, on files that stand for the kernel's."""
 
 import pytest
-from ingle.model.resources import Limits
-from ingle.node.cgroup import CgroupV1, CgroupV2, Cgroups, find, memory_for_containers_mib, quota_us, shares, weight
-from ingle.node.kernel import RecordingKernel
 from unit.node.test_kernel import HYBRID, PURE_V2
+
+from ingle.model.resources import Limits
+from ingle.node.cgroup import Cgroups, CgroupV1, CgroupV2, find, memory_for_containers_mib, quota_us, shares, weight
+from ingle.node.kernel import RecordingKernel
 
 MEMINFO = "MemTotal:       16777216 kB\nMemFree: 1 kB\n"
 

@@ -1,8 +1,9 @@
 """The doctor: failures name their mend."""
 
+from unit.node.test_cgroup import v1, v2
+
 from ingle.node import cgroup, debian, doctor, library, network, setup
 from ingle.node.kernel import RecordingKernel
-from unit.node.test_cgroup import v1, v2
 
 
 def test_all_checks_have_names_and_mends(tmp_path):

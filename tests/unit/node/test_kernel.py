@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+
 from ingle.node.kernel import Kernel, RecordingKernel, hybrid_unified, mounts_of_cgroups
 
 HYBRID = """\

@@ -3,6 +3,7 @@
 import ipaddress
 
 import pytest
+
 from ingle.exceptions import SetupError
 from ingle.node.network import PRIVATE, addresses, choose_subnet, own_nameservers, resolv_conf, routes, ruleset
 

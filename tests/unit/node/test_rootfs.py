@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 
 import pytest
+
 from ingle.node import rootfs
 from ingle.node.kernel import RecordingKernel
 

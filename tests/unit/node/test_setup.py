@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from ingle.exceptions import SetupError
 from ingle.node import setup
 from ingle.node.setup import Need

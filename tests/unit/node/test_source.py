@@ -5,6 +5,7 @@ import hashlib
 import json
 
 import pytest
+
 from ingle.node import source
 from ingle.node.source import SourceFault, Sources
 

@@ -38,10 +38,10 @@ _OPTIMIZE, _OPTIMIZE_TREE = 8, 2
 #: The system's profile allows these for the sake of containers within containers: new namespaces (a user namespace
 #: brings every capability with it), mounts, kernel keys. No Python program needs them, and each leads to kernel code
 #: that is otherwise root's alone.
-WITHHELD = frozenset(
-    "add_key clone clone3 fsconfig fsmount fsopen fspick keyctl mount mount_setattr move_mount open_tree pivot_root "
-    "request_key setns umount umount2 unshare".split()
-)
+WITHHELD = frozenset({
+    "add_key", "clone", "clone3", "fsconfig", "fsmount", "fsopen", "fspick", "keyctl", "mount", "mount_setattr",
+    "move_mount", "open_tree", "pivot_root", "request_key", "setns", "umount", "umount2", "unshare",
+})  # fmt: skip
 #: CLONE_NEW…: threads and processes are made by `clone` without them.
 _NAMESPACE_FLAGS = 0x7E020000
 

@@ -4,6 +4,7 @@ import errno
 import json
 
 import pytest
+
 from ingle.exceptions import SetupError
 from ingle.node.runtime import seccomp, spec
 
