@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 FRAME_INPUTS_MAX = 20_000
 #: Inputs of one session that have not been acknowledged, spawned ones aside.
 SESSION_INPUTS_MAX = 200_000
+#: Payloads of one session that wait or run, in bytes. A client on a laptop is made to wait long before (session.HELD_BYTES_MAX).
+SESSION_BYTES_MAX = 1 << 30
 #: Spawned inputs that wait or run, of everybody.
 SPAWNED_INPUTS_MAX = 1_000_000
 #: Of spawned inputs that wait, so many bytes stay in memory; the others are read when they are sent.
@@ -135,6 +137,10 @@ class Calls:
             raise InvalidError("a position in `blobs` is not one of the inputs")
         if message.kind == SPAWN and self._spawned_count + count > SPAWNED_INPUTS_MAX:
             raise ExecutionError(f"{SPAWNED_INPUTS_MAX} spawned inputs wait already: try again when some have ended")
+        if session.held_bytes > SESSION_BYTES_MAX:
+            raise ExecutionError(
+                f"arguments of {SESSION_BYTES_MAX >> 20} MiB are under way already: wait for some results"
+            )
         if call is not None and len(call.inputs) + count > SESSION_INPUTS_MAX:
             raise ExecutionError(f"{SESSION_INPUTS_MAX} inputs of this call are under way already")
 

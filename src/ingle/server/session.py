@@ -6,6 +6,7 @@ laptops (a WebSocket) and programs inside containers (relayed by the node); it k
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,9 +54,9 @@ class Session:
             await asyncio.sleep(LOOK_S)
         return self.link is not None
 
-    async def room(self) -> None:
-        """Waits until it may hold more payloads."""
-        while self.held_bytes > HELD_BYTES_MAX and self.link is not None:
+    async def room(self, connected: Callable[[], bool]) -> None:
+        """Waits until it may hold more payloads, or its connection is gone."""
+        while self.held_bytes > HELD_BYTES_MAX and connected():
             await asyncio.sleep(LOOK_S)
 
 

@@ -1,5 +1,6 @@
 """Calls from client to node and back, through a real server."""
 
+from ingle.server import session as sessions
 from ingle.testing.waiting import wait_until_async
 from ingle.wire import api, node
 
@@ -241,3 +242,23 @@ async def test_stopping_an_app_ends_its_calls(world):
     assert failure.code == "cancelled" and "the app was stopped" in failure.message
     await client.wait(api.AppEnded, app=app)
     await fake.until(lambda: fake.stopped)
+
+
+async def test_a_client_that_sends_much_is_made_to_wait(world, monkeypatch):
+    monkeypatch.setattr(sessions, "HELD_BYTES_MAX", 1000)
+    server = await world.server()
+    fake = await world.node(server)
+    fake.answering = False
+    client = await world.client(server)
+    _, function = await world.app(server, "f", client=client)
+    (session,) = server.sessions
+    calls = [await client.put(function, [b"x" * 400], "remote") for _ in range(20)]
+    await wait_until_async(lambda: session.held_bytes > 1000, "the session holds as much as it may")
+    for _ in range(10):
+        await world.http(server, "GET", "/v1/status")
+    assert session.held_bytes <= 1400
+    fake.answering = True
+    fake.answer_all()
+    for call in calls:
+        assert (await client.output(call))[0] == "returned"
+    assert session.held_bytes == 0

@@ -5,9 +5,9 @@ import logging
 from aiohttp import web
 
 from ingle.exceptions import Error
+from ingle.server import session as session_limits
 from ingle.server.api.parts import PARTS
 from ingle.server.api.websocket import WebSocketLink
-from ingle.server.session import HELD_BYTES_MAX
 from ingle.wire.api import CODEC, Refused
 from ingle.wire.codec import FrameError
 from ingle.wire.errors import failure_of
@@ -26,8 +26,8 @@ async def session(request: web.Request) -> web.StreamResponse:
         receive = clients.receive
         async for frame in link.frames():
             receive(known, frame)
-            if known.held_bytes > HELD_BYTES_MAX:
-                await known.room()
+            if known.held_bytes > session_limits.HELD_BYTES_MAX:
+                await known.room(link.connected)
     except (FrameError, Error) as error:
         failure = failure_of(error) if isinstance(error, Error) else None
         link.send(CODEC.encode(Refused(failure.code if failure else "invalid", str(error))))

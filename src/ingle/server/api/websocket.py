@@ -65,6 +65,9 @@ class WebSocketLink:
         transport = self._transport
         return transport.get_write_buffer_size() if transport is not None and not transport.is_closing() else 0
 
+    def connected(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
     def close(self, reason: str) -> None:
         self._tasks.start(self.closed(reason))
 
