@@ -58,13 +58,13 @@ class LocalPlatform(Processes):
         return [str(layer) for layer in layers], images.python(spec)
 
 
-def memory_mib(pids: list[int], private: bool = False) -> float:
-    """Resident memory of these processes; `private`: shared pages are counted in proportion (PSS)."""
+def memory_mb(pids: list[int], shared: bool = True) -> float:
+    """Resident memory of these processes, in 10^6 bytes; `shared=False`: shared pages are counted in proportion (PSS)."""
     total = 0
     for pid in pids:
         info = psutil.Process(pid).memory_full_info()
-        total += info.pss if private else info.rss
-    return total / (1 << 20)
+        total += info.rss if shared else info.pss
+    return total / 1e6
 
 
 def cpu_s(pids: list[int]) -> float:

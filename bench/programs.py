@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from figures import Figure, Row
-from local_platform import INGLE, TOP, LocalPlatform, below, cpu_s, memory_mib
+from local_platform import INGLE, TOP, LocalPlatform, below, cpu_s, memory_mb
 from worker import Worker, plain_env
 
 PYTHON = str(TOP / ".venv" / "bin" / "python")
@@ -78,14 +78,16 @@ def idle(platform: LocalPlatform, ray: Worker | None, seconds: float) -> list[Ro
     time.sleep(seconds)
     after = [cpu_s(pids) for pids in (ours, supervisor, rays)]
     percent = [100 * (b - a) / (time.monotonic() - begin) for a, b in zip(before, after, strict=False)]
-    memory = Row("server + node, idle: resident memory", "MiB", _one("Ingle", memory_mib(ours)))
-    memory.more = {"pss_mib": memory_mib(ours, True), "server_mib": memory_mib(ours[:1]), "node_mib": memory_mib(ours[1:])}
-    memory.peers.append(_one("Ingle's supervisor (besides)", memory_mib(supervisor)))
+    memory = Row("server + node, idle: resident memory", "MB", _one("Ingle", memory_mb(ours)))
+    memory.more = {"pss_mb": memory_mb(ours, False), "server_mb": memory_mb(ours[:1]), "node_mb": memory_mb(ours[1:])}
+    memory.peers.append(_one("besides, Ingle's supervisor", memory_mb(supervisor)))
+    if spares := platform.containers():
+        memory.peers.append(_one("besides, Ingle's spare containers", memory_mb(spares)))
     cpu = Row("server + node, idle: of one core", "%", _one("Ingle", percent[0]))
-    cpu.peers.append(_one("Ingle's supervisor (besides)", percent[1]))
+    cpu.peers.append(_one("besides, Ingle's supervisor", percent[1]))
     if rays:
-        memory.peers.append(_one("Ray", memory_mib(rays)))
-        memory.more["ray_pss_mib"] = memory_mib(rays, True)
+        memory.peers.append(_one("Ray", memory_mb(rays)))
+        memory.more["ray_pss_mb"] = memory_mb(rays, False)
         cpu.peers.append(_one("Ray", percent[2]))
         memory.note = " Ray: its head and its warm idle workers, without dashboard."
     memory.at_most(120)
