@@ -11,7 +11,7 @@ from ingle.launch.state import State
 
 def port_holder(port: int) -> str:
     """Who listens on a TCP port of this machine, for a message; "another program" where that cannot be seen."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     try:
         for connection in psutil.net_connections("tcp"):

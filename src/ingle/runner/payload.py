@@ -54,7 +54,7 @@ def dump(value: object) -> tuple[bytes, bytes]:
 
 def dump_by_value(value: object) -> bytes:
     """For what plain pickle cannot do: lambdas, and all that was defined where no import finds it."""
-    import cloudpickle  # type: ignore[import-untyped]
+    import cloudpickle
 
     data: bytes = cloudpickle.dumps(value, PROTOCOL)
     return data

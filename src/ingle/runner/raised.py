@@ -156,7 +156,7 @@ def _dump(error: BaseException, chain: int, whole_state: bool, by_value: bool) -
     from io import BytesIO
 
     if by_value:
-        import cloudpickle  # type: ignore[import-untyped]
+        import cloudpickle
 
         base = cloudpickle.Pickler
     else:

@@ -121,7 +121,7 @@ def dumps_definition(raw: Any, by_value: bool) -> tuple[list[bytes], int]:
     Raises:
         InvalidError: it cannot be pickled.
     """
-    import cloudpickle  # type: ignore[import-untyped]
+    import cloudpickle
 
     global _main_name
     module = sys.modules.get(raw.__module__)

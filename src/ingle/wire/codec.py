@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 try:
     import msgspec
 except ImportError:  # in a container
-    msgspec = None
+    msgspec = None  # type: ignore[assignment]
 
 _LENGTH = struct.Struct("<I")
 HEADER_BYTES_MAX = 16 << 20
