@@ -23,7 +23,7 @@ CALLS = int(os.environ.get("INGLE_CHAOS_CALLS", "1200"))
 ROUNDS = int(os.environ.get("INGLE_CHAOS_ROUNDS", "1"))
 SEED = int(os.environ.get("INGLE_CHAOS_SEED", "7"))
 #: Between two kills: time to come back, and to be struck while coming back.
-PAUSE_S = (0.3, 2.0)
+PAUSE_S = (0.3, 2.5)
 #: All calls end within this, the kills included.
 STORM_S = 100 + CALLS / 20
 #: At least so many of each kind fall, or the storm was none.

@@ -22,7 +22,7 @@ import time
 CONFIG_ERROR_CODE = 78
 BACKOFF_S_FIRST, BACKOFF_S_MAX = 0.1, 5.0
 #: A child that lived so long starts with the first backoff again.
-STEADY_S = 10.0
+STEADY_S = 2.0
 FIRST_TRIES = 3
 #: Restarts of a child that was ready before and now says that its configuration is wrong.
 CONFIG_TRIES = 5
@@ -169,6 +169,7 @@ class Supervisor:
         for descriptor in (config["lock_fd"], self.report):  # ours alone: no child may hold them
             if descriptor is not None:
                 os.set_inheritable(descriptor, False)
+        self.address = {}
         self.announced = False
         self.stop_signals = 0
         self.failed = ""
@@ -208,7 +209,8 @@ class Supervisor:
         self.tell(error=text)
 
     def write_server_json(self):
-        said = self.server.ready or {}
+        said = self.server.ready or self.address  # while it starts again: where it was and will be
+        self.address = said
         value = {
             "url": said.get("url"),
             "pid": self.server.pid,

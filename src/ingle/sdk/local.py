@@ -36,8 +36,10 @@ def find() -> Config | None:
     for state in state_dirs():
         try:
             with open(os.path.join(state, "server.json")) as file:
-                url = str(json.load(file)["url"])
+                url = json.load(file)["url"]
         except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if not isinstance(url, str):
             continue
         path = os.path.join(state, "token")
         try:

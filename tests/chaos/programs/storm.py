@@ -13,8 +13,7 @@ app = ingle.App("storm")
 
 @app.function(cpu=0.05, memory=64, max_containers=6)
 def work(x):
-    if x % 50 == 0:
-        time.sleep(0.05)  # some hold their container while others fall
+    time.sleep(0.2 if x % 100 == 0 else 0.015)  # or all would be over before much can fall
     return x * 3 + 1
 
 
