@@ -203,12 +203,21 @@ class App:
         return register
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from ingle.sdk.reference import reduce_app
-
-        return reduce_app(self)
+        return rebuild_app, (self.name,)
 
     def __repr__(self) -> str:
         return f"<ingle.App {self.name or ''}>"
+
+
+def rebuild_app(name: str | None) -> App:
+    """The app on the other side: the one of that name if its module is loaded here, else an empty one."""
+    import sys
+
+    for module in list(sys.modules.values()):
+        for value in list(getattr(module, "__dict__", {}).values()):
+            if type(value) is App and value.name == name:
+                return value
+    return App(name)
 
 
 class LocalEntrypoint:

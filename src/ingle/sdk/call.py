@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ingle.model.call import INLINE_BYTES_MAX, REMOTE, RETURNED, SPAWN
 from ingle.model.ids import CALL, new_id
-from ingle.sdk.connection import current
-from ingle.sdk.outcome import open_result
+from ingle.sdk.connection import connected, current
+from ingle.sdk.outcome import fresh, open_aio, open_result
 from ingle.sdk.reference import plain_function_id
 from ingle.sdk.serialization import dumps, loads
-from ingle.sdk.wake import AioWake, Wake
+from ingle.sdk.wake import AioWake, Wake, in_thread
 from ingle.wire import api
 
 TYPE_CHECKING = False
@@ -109,11 +109,6 @@ class OneInput:
         return api.PutInputs(self.id, self._function, self.kind, 0, [len(self._payload)], blobs)
 
 
-def fresh(error: Exception) -> Exception:
-    """The same error again, so that each caller's traceback is its own."""
-    return type(error)(*error.args)
-
-
 def remote(function: AnyFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """See `Function.remote`."""
     known = plain_function_id(function, "remote")
@@ -188,31 +183,6 @@ async def spawn_aio(function: AnyFunction, args: tuple[Any, ...], kwargs: dict[s
     finally:
         call.close()
     return FunctionCall(call.id)
-
-
-async def connected() -> Connection:
-    """The connection of this process; the first one is made in a thread, as it may take long."""
-    from ingle.sdk.connection import existing
-
-    connection = existing()
-    if connection is not None and connection.error is None:
-        return connection
-    return await in_thread(current)
-
-
-async def open_aio(connection: Connection, result: Result) -> Any:
-    """`open_result`; what must be fetched first is fetched in a thread."""
-    if result[2]:
-        data = await in_thread(connection.blobs.get, result[1])
-        result = (result[0], data, False)
-    return open_result(connection, result)
-
-
-async def in_thread(function: Any, *args: Any) -> Any:
-    """What a function that blocks returns, without keeping the event loop waiting."""
-    import asyncio
-
-    return await asyncio.get_running_loop().run_in_executor(None, function, *args)
 
 
 async def _put_aio(call: OneInput, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from ingle.exceptions import AuthError, ConnectionError, InvalidError, VersionEr
 from ingle.model.call import SPAWN
 from ingle.model.ids import SESSION, new_id
 from ingle.runner import context
-from ingle.sdk.wake import Wake
+from ingle.sdk.wake import Wake, in_thread
 from ingle.wire import api
 from ingle.wire.codec import FrameError, split
 from ingle.wire.version import WIRE_VERSION
@@ -388,6 +388,14 @@ def current() -> Connection:
     if connection is not None and connection.error is None:
         return connection
     return _connect()
+
+
+async def connected() -> Connection:
+    """The connection of this process; the first one is made in a thread, as it may take long."""
+    connection = _current
+    if connection is not None and connection.error is None:
+        return connection
+    return await in_thread(current)
 
 
 def existing() -> Connection | None:

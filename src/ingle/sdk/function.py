@@ -59,7 +59,7 @@ class Function(Generic[P, R, L]):
     def is_generator(self) -> bool:
         """Whether it yields: `.remote_gen` is then the way to call it."""
         if self._generator is None:
-            from ingle.sdk.options import yields
+            from ingle.sdk.raw import yields
 
             self._generator = yields(self._ingle_raw, (self._options or {}).get("is_generator"))
         return self._generator
@@ -141,12 +141,26 @@ class Function(Generic[P, R, L]):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from ingle.sdk.reference import reduce_function
+        from ingle.sdk.reference import id_to_pickle
 
-        return reduce_function(self)
+        known = id_to_pickle(self)
+        return rebuild_function, (known, self.name, self.is_generator, self.__module__, self.__qualname__)
 
     def __repr__(self) -> str:
         return f"<ingle.Function {self.name}{' ' + self._id if self._id else ''}>"
+
+
+def rebuild_function(
+    known: str | None, name: str, generator: bool, module: str, qualname: str
+) -> Function[..., Any, Any]:
+    """The function on the other side; called when it is unpickled."""
+    function: Function[..., Any, Any] = Function(None, None, name)
+    function._id = known
+    function._generator = generator
+    function.__module__ = module
+    function.__qualname__ = qualname
+    function.__name__ = name
+    return function
 
 
 class _Way:

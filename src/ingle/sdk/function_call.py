@@ -122,7 +122,7 @@ class _Get(_Part, Generic[R]):
             return open_result(connection, _wait(self._call, look, index, timeout))
 
     async def aio(self, timeout: float | None = None, *, index: int = 0) -> R:
-        from ingle.sdk.call import open_aio
+        from ingle.sdk.outcome import open_aio
 
         connection, look = await _aio_look(self._call, [index])
         with look:
@@ -176,7 +176,7 @@ class _Iter(_Part, Generic[R]):
                     yield open_result(connection, _wait(self._call, look, index, None))
 
     async def aio(self, start: int = 0, end: int | None = None) -> AsyncIterator[R]:
-        from ingle.sdk.call import open_aio
+        from ingle.sdk.outcome import open_aio
 
         end = await self._call.num_inputs.aio() if end is None else end
         for first in range(start, end, ITER_AHEAD_MAX):
@@ -199,7 +199,7 @@ def _sync_look(call: FunctionCall[Any], indexes: list[int]) -> tuple[Connection,
 
 
 async def _aio_look(call: FunctionCall[Any], indexes: list[int]) -> tuple[Connection, Look]:
-    from ingle.sdk.call import connected
+    from ingle.sdk.connection import connected
     from ingle.sdk.wake import AioWake
 
     connection = await connected()
@@ -322,7 +322,7 @@ class Look:
 
     def check(self) -> None:
         if self.error is not None:
-            from ingle.sdk.call import fresh
+            from ingle.sdk.outcome import fresh
 
             raise fresh(self.error)
 

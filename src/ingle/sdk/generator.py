@@ -9,12 +9,12 @@ from __future__ import annotations
 from ingle.exceptions import ConnectionError
 from ingle.model.call import GENERATOR, RETURNED, YIELDS_AHEAD_MAX
 from ingle.model.ids import input_id
-from ingle.sdk.call import OneInput, connected, fresh, in_thread, open_aio
-from ingle.sdk.connection import current
-from ingle.sdk.outcome import open_result
+from ingle.sdk.call import OneInput
+from ingle.sdk.connection import connected, current
+from ingle.sdk.outcome import fresh, open_aio, open_result
 from ingle.sdk.reference import generator_id
 from ingle.sdk.serialization import dumps
-from ingle.sdk.wake import AioWake, Wake
+from ingle.sdk.wake import AioWake, Wake, in_thread
 from ingle.wire import api
 
 TYPE_CHECKING = False

@@ -5,12 +5,11 @@ from __future__ import annotations
 from ingle.exceptions import InvalidError
 from ingle.model.call import MAP, RETURNED
 from ingle.model.ids import CALL, new_id
-from ingle.sdk.call import connected, fresh, in_thread, open_aio
-from ingle.sdk.connection import current
+from ingle.sdk.connection import connected, current
 from ingle.sdk.feeder import Feeder
-from ingle.sdk.outcome import as_value, open_result
+from ingle.sdk.outcome import as_value, fresh, open_aio, open_result
 from ingle.sdk.reference import plain_function_id
-from ingle.sdk.wake import AioWake, Wake
+from ingle.sdk.wake import AioWake, Wake, in_thread
 from ingle.wire import api
 
 TYPE_CHECKING = False

@@ -166,29 +166,6 @@ def check_available(function: Function[..., Any, Any]) -> None:
             )
 
 
-def yields(raw: Any, said: bool | None) -> bool:
-    """Whether a function is a generator function (`said` overrides what its code says)."""
-    if said is not None:
-        return said
-    return bool(_flags(raw) & (0x20 | 0x200))  # CO_GENERATOR, CO_ASYNC_GENERATOR
-
-
-def is_async(raw: Any) -> bool:
-    """Whether a function is an async function or an async generator function."""
-    return bool(_flags(raw) & (0x80 | 0x200))  # CO_COROUTINE, CO_ASYNC_GENERATOR
-
-
-def _flags(raw: Any) -> int:
-    while True:  # as `inspect` does, whose import is too slow: look through partial(), not through decorators
-        inner = getattr(raw, "func", None)
-        if inner is None:
-            break
-        raw = inner
-    raw = getattr(raw, "__func__", raw)
-    code = getattr(raw, "__code__", None)
-    return code.co_flags if code is not None else 0
-
-
 def _check_image(image: object) -> None:
     if image is not None and not isinstance(image, Image):
         raise InvalidError(f"image is an ingle.Image, such as ingle.Image.debian_slim(), not {image!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ingle.model.call import RAISED, RETURNED
 from ingle.sdk.serialization import loads
+from ingle.sdk.wake import in_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ def open_result(connection: Connection, result: Result) -> Any:
     raise exception_of(outcome, payload)
 
 
+async def open_aio(connection: Connection, result: Result) -> Any:
+    """`open_result`; what must be fetched first is fetched in a thread."""
+    if result[2]:
+        data = await in_thread(connection.blobs.get, result[1])
+        result = (result[0], data, False)
+    return open_result(connection, result)
+
+
 def exception_of(outcome: str, payload: Any) -> BaseException:
     """What a failed input raises."""
     if outcome == RAISED:
@@ -50,3 +59,8 @@ def as_value(connection: Connection, result: Result) -> Any:
         if isinstance(error, KeyboardInterrupt) and result[0] == RETURNED:
             raise
         return error
+
+
+def fresh(error: Exception) -> Exception:
+    """The same error again, so that each caller's traceback is its own."""
+    return type(error)(*error.args)

@@ -1,17 +1,15 @@
-"""Functions and apps by their ids: how a call finds its function, and how both travel as arguments."""
+"""Functions by their ids: how a call finds its function, and how one travels as an argument."""
 
 from __future__ import annotations
 
-import sys
-
 from ingle.exceptions import InvalidError
 from ingle.runner import context
-from ingle.sdk.app import App
-from ingle.sdk.function import Function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from ingle.sdk.function import Function
 
     AnyFunction = Function[..., Any, Any]
 
@@ -73,24 +71,15 @@ def generator_id(function: AnyFunction) -> str:
 pickling_definition = False
 
 
-def reduce_function(function: AnyFunction) -> tuple[Any, ...]:
-    known = function._id
-    if known is None and not pickling_definition:
-        known = function_id(function)
-    return rebuild_function, (
-        known, function.name, function.is_generator, function.__module__, function.__qualname__,
-    )  # fmt: skip
+def id_to_pickle(function: AnyFunction) -> str | None:
+    """The id under which a function travels as an argument; None: by its name alone.
 
-
-def rebuild_function(known: str | None, name: str, generator: bool, module: str, qualname: str) -> AnyFunction:
-    """The function on the other side; called when it is unpickled."""
-    function: AnyFunction = Function(None, None, name)
-    function._id = known
-    function._generator = generator
-    function.__module__ = module
-    function.__qualname__ = qualname
-    function.__name__ = name
-    return function
+    Raises:
+        InvalidError: its app is not running.
+    """
+    if function._id is None and pickling_definition:
+        return None
+    return function._id or function_id(function)
 
 
 def find_raw(function: AnyFunction) -> None:
@@ -109,16 +98,3 @@ def find_raw(function: AnyFunction) -> None:
     if raw is None:
         raise InvalidError(f"{function.name!r} cannot be run locally: its code is not here")
     function._ingle_raw = raw
-
-
-def reduce_app(app: App) -> tuple[Any, ...]:
-    return rebuild_app, (app.name,)
-
-
-def rebuild_app(name: str | None) -> App:
-    """The app on the other side: the one of that name if its module is loaded here, else an empty one."""
-    for module in list(sys.modules.values()):
-        for value in list(getattr(module, "__dict__", {}).values()):
-            if type(value) is App and value.name == name:
-                return value
-    return App(name)

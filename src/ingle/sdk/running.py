@@ -11,8 +11,9 @@ from ingle.runner import context
 from ingle.sdk import output, reference, serialization, source
 from ingle.sdk.connection import current
 from ingle.sdk.image import Image
-from ingle.sdk.options import check_available, check_name, is_async
-from ingle.sdk.wake import Wake
+from ingle.sdk.options import check_available, check_name
+from ingle.sdk.raw import is_async
+from ingle.sdk.wake import Wake, in_thread
 from ingle.wire import api
 
 TYPE_CHECKING = False
@@ -60,14 +61,10 @@ class Running:
         self._stop()
 
     async def __aenter__(self) -> App:
-        from ingle.sdk.call import in_thread
-
         await in_thread(self._start)
         return self._app
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from ingle.sdk.call import in_thread
-
         await in_thread(self._stop)
 
     def ended(self, reason: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ingle.exceptions import InvalidError
 from ingle.model.call import SPAWN
 from ingle.model.ids import CALL, new_id
-from ingle.sdk.call import connected, fresh
-from ingle.sdk.connection import current
+from ingle.sdk.connection import connected, current
 from ingle.sdk.feeder import Feeder
 from ingle.sdk.function_call import FunctionCall
 from ingle.sdk.map import argument_tuples, async_tuples, check_kwargs, feed_aio
+from ingle.sdk.outcome import fresh
 from ingle.sdk.reference import plain_function_id
 from ingle.sdk.wake import AioWake, Wake
 

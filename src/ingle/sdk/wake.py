@@ -7,6 +7,7 @@ import _thread
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
+    from typing import Any
 
 
 class Wake:
@@ -68,3 +69,10 @@ class AioWake:
         self._event.clear()
         self._said = False
         return True
+
+
+async def in_thread(function: Any, *args: Any) -> Any:
+    """What a function that blocks returns, without keeping the event loop waiting."""
+    import asyncio
+
+    return await asyncio.get_running_loop().run_in_executor(None, function, *args)
