@@ -83,7 +83,7 @@ class Container:
         """
         loop = asyncio.get_running_loop()
         self.runner_said, self.gone = loop.create_future(), loop.create_future()
-        for step in self.ground.steps:
+        for step in BARE_STEPS if self.ground.is_bare else STEPS:
             begun = time.perf_counter()
             self.done.append(step)
             await step.set_up(self)

@@ -18,7 +18,7 @@ from ingle.node.runtime import spec as oci
 from ingle.node.runtime.base import Runtime
 
 if TYPE_CHECKING:
-    from ingle.node.container import Container, Step
+    from ingle.node.container import Container
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +34,11 @@ class Ground:
     `start` sweeps away what an earlier life of this node left.
     """
 
+    is_bare = True  #: its "containers" are plain processes: container.BARE_STEPS make them
+
     def __init__(self, config: NodeConfig, runtime: Runtime, fetch: Fetch):
-        from ingle.node.container import BARE_STEPS
         from ingle.node.source import Sources
 
-        self.steps: tuple[Step, ...] = BARE_STEPS
         self.runtime = runtime
         self.directory = config.state / "node"
         self.containers = self.directory / "containers"
@@ -103,13 +103,13 @@ class RealGround(Ground):
         OSError, ingle.SetupError: the machine lacks something; the message names it.
     """
 
+    is_bare = False
+
     def __init__(self, config: NodeConfig, runtime: Runtime, fetch: Fetch):
         from ingle.node import image, network
-        from ingle.node.container import STEPS
 
         super().__init__(config, runtime, fetch)
         name = mark.of(config.state)
-        self.steps = STEPS
         self.kernel = config.kernel or getattr(runtime, "kernel", None) or Kernel()
         self.cgroups = _cgroups(self.kernel, name)
         self.networks = network.NetworkPool(self.kernel, self.directory / "net", mark=name, size=config.network_pool)
