@@ -38,10 +38,12 @@ class Server:
         self.out = sys.stdout
         self.is_init = posix.getpid() == 1
 
-    def run(self) -> "NoReturn":
-        """Serves inputs until the process ends."""
+    def run(self) -> "tuple[bytes, Any, int] | None":
+        """Serves inputs until the process ends, or the function proves asynchronous. Then it returns: what `tasks.TaskServer`
+        has to go on with (the input, what the function returned, when its body began), None if nothing has begun.
+        """
         if is_async(self.function):
-            self._run_async(None)
+            return None
         receive, buffer = self.inbox.recv_into, self.buffer
         while True:
             size = receive(buffer)
@@ -49,9 +51,11 @@ class Server:
                 control.leave(0)
             name, data, file = wire.split_input(buffer[:size])
             self.control.begun = context.input_id = name
-            self._run_input(name, data, file)
+            begun = self._run_input(name, data, file)
+            if begun is not None:
+                return begun
 
-    def _run_input(self, name: bytes, data: memoryview, file: bytes) -> None:
+    def _run_input(self, name: bytes, data: memoryview, file: bytes) -> "tuple[bytes, Any, int] | None":
         node = self.control
         value: Any = None
         arguments: Any = None
@@ -85,9 +89,10 @@ class Server:
             result, stored = self.pack(error, stage, value)
         arguments = None
         if not outcome:
-            self._run_async((name, value, began))
+            return name, value, began
         value = None
         self.answer(name, outcome, took // 1000, result, stored)
+        return None
 
     def _iterate(self, name: bytes, items: "Any") -> None:
         """Runs a generator, at most YIELDS_AHEAD_MAX items ahead of the credit."""
@@ -204,11 +209,6 @@ class Server:
             self.control.send(message)
         except OSError:
             control.leave(1)  # the node is gone
-
-    def _run_async(self, first: "tuple[bytes, Any, int] | None") -> "NoReturn":
-        from ingle.runner import tasks
-
-        tasks.TaskServer(self).run(first)
 
 
 async def _coroutine() -> None:

@@ -52,7 +52,11 @@ def main() -> "NoReturn":
         fail(link, error)
     signal_ready(link, import_ms)
     name = os.fsdecode(setup.get(b"function_name", b""))
-    serve.Server(inbox, link, function, bool(setup.get(b"generator")), name).run()
+    server = serve.Server(inbox, link, function, bool(setup.get(b"generator")), name)
+    first = server.run()
+    from ingle.runner import tasks  # asyncio: only for a function that needs it
+
+    tasks.TaskServer(server).run(first)
 
 
 def connect(io: str) -> socket:
