@@ -1,13 +1,14 @@
 """The node: connects to the server, keeps its containers, and says again what a broken connection may have swallowed."""
 
 import asyncio
+import fcntl
 import logging
 import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
-from ingle.exceptions import Error
+from ingle.exceptions import Error, SetupError
 from ingle.model import container as states
 from ingle.model import ids
 from ingle.model.image import ImageSpec
@@ -16,6 +17,8 @@ from ingle.node import ground as grounds
 from ingle.node.blob import Blobs
 from ingle.node.config import (
     LIVES_MAX,
+    LOCK_PAUSE_S,
+    LOCK_WAIT_S,
     SAY_AGAIN_S,
     STARTS_AT_ONCE_MAX,
     STOP_S,
@@ -58,6 +61,7 @@ class Agent:
         self._starting = 0
         self._was_full = False
         self._node: Node
+        self._lock_fd = -1
         self._handlers: dict[type, Callable[[Any, memoryview], None]] = {
             w.NodeWelcome: self._on_welcome,
             w.EnsureImage: lambda m, p: self._build(m.image),
@@ -89,6 +93,7 @@ class Agent:
             from ingle.node import runtime as runtimes
 
             runtime = runtimes.choose(config.state / "node" / "runtime", config.kernel)
+        await self._lock()
         self.ground = grounds.choose(config, runtime, self.blobs.get_bytes)
         await self.ground.start()
         self.spares = Spares(
@@ -136,6 +141,30 @@ class Agent:
         await self._link.stop()
         await self.ground.stop()
         self.blobs.close()
+        os.close(self._lock_fd)
+
+    async def _lock(self) -> None:
+        """Two nodes on one state directory would sweep each other's containers away. A node that is just dying is waited for."""
+        directory = self.config.state / "node"
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock_fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        end = asyncio.get_running_loop().time() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if asyncio.get_running_loop().time() > end:
+                    holder = os.pread(self._lock_fd, 20, 0).decode().strip()
+                    os.close(self._lock_fd)
+                    self._lock_fd = -1
+                    raise SetupError(
+                        f"another node (process {holder}) runs with the state directory {self.config.state}; "
+                        "stop it with `ingle down`, or choose another one with INGLE_STATE_DIR"
+                    ) from None
+                await asyncio.sleep(LOCK_PAUSE_S)
+        os.ftruncate(self._lock_fd, 0)
+        os.pwrite(self._lock_fd, str(os.getpid()).encode(), 0)
 
     def _node_id(self) -> str:
         file = self.ground.directory / "id"

@@ -34,6 +34,9 @@ SAY_AGAIN_S = 5.0
 LIVES_MAX = 2000
 #: `Agent.start` waits so long for the server; it goes on trying afterwards.
 WELCOME_WAIT_S = 5.0
+#: For a node before this one on the same state directory to end.
+LOCK_WAIT_S = 15.0
+LOCK_PAUSE_S = 0.05
 #: All of `Agent.stop`.
 STOP_S = 20.0
 #: One container's tear-down.

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from unit.node.stub import TOKEN, StubServer, arguments, function, put_source
 
+from ingle.exceptions import SetupError
+from ingle.node import agent as agents
 from ingle.node.agent import Agent, NodeConfig
 from ingle.node.runtime.fake import FakeRuntime
 from ingle.wire import api
@@ -475,3 +477,11 @@ async def test_a_wrong_token_is_logged_clearly_and_dialled_again(tmp_path, caplo
         here.server.refuse = None
         await here.server.heard(w.NodeHello, after=1)
         await here.start("double")
+
+
+async def test_two_nodes_do_not_share_a_state_directory(here, monkeypatch):
+    monkeypatch.setattr(agents, "LOCK_WAIT_S", 0.1)
+    other = Agent(here.agent.config)
+    with pytest.raises(SetupError, match=f"process {os.getpid()}"):
+        await other.start()
+    await here.start("double")

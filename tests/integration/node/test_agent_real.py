@@ -7,12 +7,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from unit.node.stub import TOKEN, StubServer, arguments, function, put_source, until
+
 from ingle.model.resources import Limits
 from ingle.node.agent import Agent, NodeConfig
 from ingle.testing import find_leftovers
 from ingle.wire import node as w
 from ingle.wire.errors import unpack_failure
-from unit.node.stub import TOKEN, StubServer, arguments, function, put_source, until
 
 pytestmark = [
     pytest.mark.root,
@@ -154,7 +155,7 @@ async def test_exec(node):
 
 async def test_exec_with_a_terminal(node):
     await start(node, "double")
-    await node.tell(w.StartExec("ex-1", "co-1", ["sh", "-c", "stty size; read line; echo got $line"], True, 30, 100))
+    await node.tell(w.StartExec("ex-1", "co-1", ["sh", "-c", "echo ready; read line; stty size; echo got $line"], True, 30, 100))
     await node.heard(w.ExecOutput)
     await node.tell(w.ExecInput("ex-1"), b"this\n")
     end, _ = await node.heard(w.ExecOutput, lambda m: m.code is not None)
