@@ -82,13 +82,14 @@ class ContainerExited:
     """It is gone. `start_error`: it never was ready, for this reason (opaque: goes into EndInputs). `user_error`: that reason is the
     user's code (an exception at import), which a further start would only repeat. `running`: the input that ran, "" if none.
     `fault`: the exit is that input's own fault (out of memory, time-out, cancel): it counts as a failed attempt and
-    this is its reason; "" if the container was only lost."""
+    this is its reason; "" if the container was only lost. `how`: how it ended, in words, for an input that is given up."""
 
     container: str
     start_error: str = ""
     user_error: bool = False
     running: str = ""
     fault: str = ""
+    how: str = ""
 
 
 @dataclass(frozen=True, slots=True)

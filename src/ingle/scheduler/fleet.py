@@ -90,13 +90,13 @@ def lose(cluster: Cluster, container: Container) -> None:
     remove(cluster, container, GONE, next(iter(container.held), ""), blame=True)
 
 
-def remove(cluster: Cluster, container: Container, state: str, running: str, blame: bool) -> None:
+def remove(cluster: Cluster, container: Container, state: str, running: str, blame: bool, how: str = "") -> None:
     held = list(container.held.values())
     for input in held:
         inputs.drop(container, input.id)
     cluster.move(container, state)
     cluster.dirty[container.function.id] = container.function
-    inputs.run_again(cluster, container, held, running, blame)
+    inputs.run_again(cluster, container, held, running, blame, how)
 
 
 def exited(cluster: Cluster, event: ContainerExited) -> None:
@@ -110,7 +110,7 @@ def exited(cluster: Cluster, event: ContainerExited) -> None:
         guilty.container = None
     else:
         guilty = None
-    remove(cluster, container, GONE, event.running, blame=True)
+    remove(cluster, container, GONE, event.running, blame=True, how=event.how)
     if guilty is not None:
         if cluster.orphans.pop(guilty.id, None):  # nobody waits for it yet
             guilty.state = ENDED

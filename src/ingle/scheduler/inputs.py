@@ -86,10 +86,11 @@ def drop(container: Container, id: str) -> Input | None:
 
 
 def run_again(
-    cluster: Cluster, container: Container, inputs: list[Input], running: str = "", blame: bool = True
+    cluster: Cluster, container: Container, inputs: list[Input], running: str = "", blame: bool = True, how: str = ""
 ) -> None:
     """These, in order, are no longer in the container through no fault of theirs: to the front of the queue.
-    `running`: the one that had begun. `blame`: it may have been the cause, so count how often that happens."""
+    `running`: the one that had begun. `blame`: it may have been the cause, so count how often that happens. `how`: how
+    the container ended, in words."""
     for input in reversed(inputs):
         if input.container is not container:  # a ghost; `drop` has seen to it
             continue
@@ -104,7 +105,8 @@ def run_again(
         elif input.cancelled:
             end(cluster, input, "cancelled")
         elif input.lost >= retry.LOST_MAX:
-            end(cluster, input, "lost", f"its container died {input.lost} times while it ran")
+            last = f"; the last time: {how}" if how else ""
+            end(cluster, input, "lost", f"its container died {input.lost} times while it ran{last}")
         else:
             if began and input.function.spec.is_generator:  # the items that it has yielded are void
                 cluster.say(RetryInput(input.id, input.failures + 1, 0.0))

@@ -48,10 +48,11 @@ def test_a_lost_container_is_no_retry_but_the_eighth_in_a_row_is_the_end():
         told.pass_s(2.0)
         (container,) = told.cluster.functions["fu-1"].containers
         told.ready(container)
-        out = told.tell(events.ContainerExited(container, running="fc-1:0"))
+        out = told.tell(events.ContainerExited(container, running="fc-1:0", how="ended by signal SIGSEGV"))
         assert not of(out, commands.RetryInput)
         assert bool(ended(out)) == (n == 7), n
     assert ended(out) == {"fc-1:0": "lost"}
+    assert of(out, commands.EndInputs)[0].reason.endswith("8 times while it ran; the last time: ended by signal SIGSEGV")
 
 
 def test_a_lost_generator_is_told_that_its_items_are_void():
