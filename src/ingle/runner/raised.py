@@ -1,11 +1,14 @@
 """A raised exception as payload: its pickle, its traceback without our frames, its text. Loaded when something fails.
 
 The pickle is an ordinary one of the exception itself. Its causes go along as attributes that BaseException's own
-`__setstate__` sets, so whoever unpickles it needs nothing of ours. It is unpickled here before it is sent: an exception
-whose `__init__` wants other arguments than it hands on must not break the client.
+`__setstate__` sets, so whoever unpickles it needs nothing of ours. It is unpickled here before it is sent: where the
+ordinary way fails or changes it (an `__init__` that wants other arguments than it hands on), it is rebuilt without its
+`__init__`; and what cannot be rebuilt at all must not break the client.
 """
 
 import _pickle
+import builtins
+import copyreg
 import sys
 import traceback
 from collections.abc import Iterator
@@ -140,23 +143,37 @@ def _add_note(error: BaseException, note: str) -> None:
 
 
 def pickled(error: BaseException) -> bytes:
-    """A pickle that is known to rebuild an exception of this type; b"" if there is none."""
-    for chain, state in ((_CHAIN_MAX, True), (0, True), (0, False)):
-        for by_value in (False, True):
-            try:
-                data = _dump(error, chain, state, by_value)
-                if type(_pickle.loads(data)).__qualname__ == type(error).__qualname__:
-                    return data
-            except BaseException:
-                continue
+    """A pickle that is known to rebuild an exception of this type, with these arguments; b"" if there is none."""
+    for chain, state in ((_CHAIN_MAX, True), (_CHAIN_MAX, False), (0, True), (0, False)):
+        for as_new in (False, True):
+            for by_value in (False, True):
+                try:
+                    data = _dump(error, chain, state, by_value, as_new)
+                    if _is_same(_pickle.loads(data), error, chain):
+                        return data
+                except BaseException:
+                    continue
     return b""
 
 
-def _dump(error: BaseException, chain: int, whole_state: bool, by_value: bool) -> bytes:
+def _is_same(built: BaseException, error: BaseException, chain: int) -> bool:
+    """Is it of the same type, with the same arguments, as far as those are plain; and are the exceptions in it?"""
+    if type(built).__qualname__ != type(error).__qualname__ or len(built.args) != len(error.args):
+        return False
+    for one, other in zip(built.args, error.args, strict=True):
+        if isinstance(other, (str, int, bytes)) and (type(one) is not type(other) or one != other):
+            return False
+    pairs = list(zip(getattr(built, "exceptions", ()), getattr(error, "exceptions", ()), strict=False))
+    if chain:
+        pairs += [(built.__cause__, error.__cause__), (built.__context__, error.__context__)]
+    return all(_is_same(one, other, max(0, chain - 1)) for one, other in pairs if one is not None and other is not None)
+
+
+def _dump(error: BaseException, chain: int, whole_state: bool, by_value: bool, as_new: bool) -> bytes:
     from io import BytesIO
 
     if by_value:
-        import cloudpickle
+        import cloudpickle  # type: ignore[import-untyped]
 
         base = cloudpickle.Pickler
     else:
@@ -168,7 +185,7 @@ def _dump(error: BaseException, chain: int, whole_state: bool, by_value: bool) -
             nonlocal left
             if isinstance(value, BaseException):
                 left -= 1
-                return _reduced(value, left >= 0, whole_state)
+                return _reduced(value, left >= 0, whole_state, as_new)
             if by_value:
                 return super().reducer_override(value)
             return NotImplemented
@@ -178,9 +195,9 @@ def _dump(error: BaseException, chain: int, whole_state: bool, by_value: bool) -
     return target.getvalue()
 
 
-def _reduced(error: BaseException, with_chain: bool, whole_state: bool) -> object:
+def _reduced(error: BaseException, with_chain: bool, whole_state: bool, as_new: bool) -> object:
     """What `error.__reduce_ex__` says, with its causes in the state; and with less state if not `whole_state`."""
-    reduced = error.__reduce_ex__(payload.PROTOCOL)
+    reduced = _as_new(error) if as_new else error.__reduce_ex__(payload.PROTOCOL)
     if not isinstance(reduced, tuple) or len(reduced) not in (2, 3):
         return reduced
     state = reduced[2] if len(reduced) == 3 else None
@@ -199,6 +216,28 @@ def _reduced(error: BaseException, with_chain: bool, whole_state: bool) -> objec
         if error.__suppress_context__:
             state["__suppress_context__"] = True
     return (reduced[0], reduced[1], state) if state else reduced[:2]
+
+
+def _as_new(error: BaseException) -> object:
+    """Rebuilds it without its `__init__`, which may want other arguments than it handed on, or change them once more:
+    by `__new__`, and by setting what it holds. A type that says itself how it is rebuilt is left to that."""
+    kind = type(error)
+    if not isinstance(kind.__reduce__, _CMethod) or kind.__reduce_ex__ is not object.__reduce_ex__:
+        return error.__reduce_ex__(payload.PROTOCOL)
+    state = dict(error.__dict__)
+    if not isinstance(error, _Group):  # a group's own fields are set by its __new__, and by nothing else
+        for base in kind.__mro__:
+            for name, field in vars(base).items():
+                if isinstance(field, _Field) and getattr(error, name, None) is not None:
+                    state[name] = getattr(error, name)
+    state["args"] = error.args
+    return copyreg.__newobj__, (kind, *error.args), state  # type: ignore[attr-defined]
+
+
+_CMethod = type(BaseException.__reduce__)
+#: Fields that are no part of `__dict__`: SystemExit.code, OSError.errno, `__slots__`.
+_Field = type(SystemExit.code)
+_Group = getattr(builtins, "BaseExceptionGroup", type(None))  # Python ≥ 3.11
 
 
 def _can_be_pickled(value: object) -> bool:

@@ -13,6 +13,13 @@ class Attributes(Exception):
     def __init__(self, code, why=""): super().__init__(code); self.code = code; self.why = why
 class Breaks(Exception):
     def __init__(self, one, two): super().__init__("only one")
+class Named(SystemExit):
+    __slots__ = ("slot",)
+    def __init__(self, code, *, name): super().__init__(code); self.name = name; self.slot = 5
+class SaysAgain(Exception):
+    def __init__(self, what): super().__init__(f"no such {what}"); self.what = what
+class BadFile(OSError):
+    def __init__(self, path, *, why): super().__init__(2, "no file", path); self.why = why
 class Locked(Exception):
     def __init__(self, *args): super().__init__(*args); self.lock = threading.Lock(); self.kept = 5
 class Silent(Exception):
@@ -23,6 +30,11 @@ def inner(x):
     if x == "plain": raise Plain("a", 1)
     if x == "attributes": raise Attributes(7, why="because")
     if x == "breaks": raise Breaks(1, 2)
+    if x == "breaks as cause": raise ValueError("outer") from Breaks(1, 2)
+    if x == "locked as cause": raise ValueError("outer") from Locked("l")
+    if x == "named": raise Named(1, name="n")
+    if x == "says again": raise SaysAgain("mine")
+    if x == "a file": raise BadFile("/p", why="w")
     if x == "locked": raise Locked("l")
     if x == "silent": raise Silent("s")
     if x == "stubborn": raise Stubborn("s")
@@ -91,7 +103,7 @@ def test_causes_come_along(start, module):
 
 @pytest.mark.parametrize(
     ("what", "name", "text"),
-    [("breaks", "user_code.Breaks", "only one"), ("stubborn", "user_code.Stubborn", "s"),
+    [("stubborn", "user_code.Stubborn", "s"),
      ("lock argument", "ValueError", "lock"), ("silent", "user_code.Silent", "(its text cannot be shown)")],
 )  # fmt: skip
 def test_what_cannot_be_rebuilt_is_told_in_words(start, module, what, name, text):
@@ -99,6 +111,22 @@ def test_what_cannot_be_rebuilt_is_told_in_words(start, module, what, name, text
     assert pickled == b"" or what == "silent"
     assert kind == name and text in said
     assert "raise" in formatted and frames[-1][2] == "inner"
+
+
+def test_an_init_with_other_arguments_than_it_hands_on_is_no_hindrance(start, module):
+    runner = start(CODE, "f")
+    error = runner.call("breaks").error
+    assert (type(error), error.args) == (module.Breaks, ("only one",))
+    error = runner.call("named").error
+    assert (type(error), error.code, error.name, error.slot) == (module.Named, 1, "n", 5)
+    error = runner.call("says again").error
+    assert (error.args, error.what) == (("no such mine",), "mine")
+    error = runner.call("a file").error
+    assert (type(error), error.errno, error.filename, error.why) == (module.BadFile, 2, "/p", "w")
+    error = runner.call("breaks as cause").error
+    assert type(error) is ValueError and type(error.__cause__) is module.Breaks
+    error = runner.call("locked as cause").error
+    assert type(error) is ValueError and error.__cause__.kept == 5
 
 
 def test_as_much_as_can_be_pickled_is_kept(start, module):
