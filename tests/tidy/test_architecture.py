@@ -140,6 +140,34 @@ def test_the_server_imports_downwards():
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_modules_import_each_other_in_a_circle():
+    """Also not inside functions; only names for type checkers may look back."""
+    names = {module.name: module for module in modules()}
+    known = {module.name: _imported_modules(module, names) for module in modules()}
+    wrong = []
+    for start in sorted(known):
+        reached, waiting = {}, [start]
+        while waiting:
+            here = waiting.pop()
+            for there in known[here] - reached.keys():
+                reached[there] = here
+                waiting.append(there)
+        if start in reached:
+            wrong.append(f"{names[start].at(1)}: {start} imports itself by way of {reached[start]}: move what both need below both")
+    assert not wrong, "\n".join(wrong)
+
+
+def _imported_modules(module, names) -> set[str]:
+    found = set()
+    for one in imports(module):
+        target = one.target
+        while target and target not in names:
+            target = target.rpartition(".")[0]
+        if target and not one.typing_only and target != module.name:
+            found.add(target)
+    return found
+
+
 @pytest.mark.parametrize("part", sorted({*MAY_IMPORT, *ANYTHING} - {"__init__"}))
 def test_the_table_names_only_what_exists(part):
     assert (SRC / "ingle" / part).is_dir() or (SRC / "ingle" / f"{part}.py").is_file(), f"{part} is in the table only"

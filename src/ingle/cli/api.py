@@ -17,9 +17,9 @@ def server() -> Any:
     Raises:
         ConnectionError: none is configured, and none runs here.
     """
-    from ingle.sdk import config, local
+    from ingle.sdk import local, profile
 
-    found = config.configured() or local.find()
+    found = profile.configured() or local.find()
     if found is None:
         raise ex.ConnectionError(
             "no server runs on this machine, and none is configured: start one with `ingle up --detach`, or put "

@@ -439,8 +439,8 @@ def _inside() -> Connection:
 def _outside() -> Connection:
     from ingle.sdk import local
     from ingle.sdk.blob import HttpBlobs
-    from ingle.sdk.config import configured
     from ingle.sdk.http import Http, unreachable
+    from ingle.sdk.profile import configured
     from ingle.sdk.websocket import WebSocket
 
     known = configured() or local.find()

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ingle.exceptions import AuthError, ConnectionError, InvalidError, SetupError
-from ingle.sdk import config, local
+from ingle.sdk import local, profile
 
 
 @pytest.fixture(autouse=True)
@@ -23,35 +23,35 @@ def profiles(tmp_path, text):
 
 
 def test_nothing_configured():
-    assert config.configured() is None and local.find() is None
+    assert profile.configured() is None and local.find() is None
 
 
 def test_the_environment(monkeypatch):
     monkeypatch.setenv("INGLE_SERVER_URL", "http://a:1")
     monkeypatch.setenv("INGLE_TOKEN", " t \n")
-    found = config.configured()
+    found = profile.configured()
     assert (found.url, found.token, found.token_from, found.local) == ("http://a:1", "t", "INGLE_TOKEN", False)
     assert found.headers() == "Authorization: Bearer t\r\nIngle-Wire: 1\r\n"
     monkeypatch.setenv("INGLE_TOKEN", "two words")
     with pytest.raises(AuthError, match="INGLE_TOKEN"):
-        config.configured()
+        profile.configured()
 
 
 def test_profiles(monkeypatch, tmp_path):
     profiles(
         tmp_path, '[default]\nserver_url="http://a"\ntoken="x"\n[team]\nserver_url="http://b"\ntoken="y"\n[bare]\n'
     )
-    assert config.configured().url == "http://a"
+    assert profile.configured().url == "http://a"
     monkeypatch.setenv("INGLE_PROFILE", "team")
-    found = config.configured()
+    found = profile.configured()
     assert found.url == "http://b" and found.token == "y" and "team" in found.token_from
     monkeypatch.setenv("INGLE_TOKEN", "z")
-    assert config.configured().token == "z"
+    assert profile.configured().token == "z"
     monkeypatch.setenv("INGLE_PROFILE", "bare")
-    assert config.configured() is None
+    assert profile.configured() is None
     monkeypatch.setenv("INGLE_PROFILE", "nobody")
     with pytest.raises(InvalidError, match="bare, default, team"):
-        config.configured()
+        profile.configured()
 
 
 def test_damaged_profiles(tmp_path):
@@ -62,10 +62,10 @@ def test_damaged_profiles(tmp_path):
     ):
         profiles(tmp_path, text)
         with pytest.raises(InvalidError, match=words):
-            config.configured()
+            profile.configured()
     profiles(tmp_path, '[default]\nserver_url = "http://a"')
     with pytest.raises(AuthError, match="no token"):
-        config.configured()
+        profile.configured()
 
 
 def test_the_server_of_this_machine(monkeypatch, tmp_path):
@@ -76,7 +76,7 @@ def test_the_server_of_this_machine(monkeypatch, tmp_path):
     found = local.find()
     assert (found.url, found.token, found.local) == ("http://127.0.0.1:5", "abc", True)
     monkeypatch.setenv("INGLE_SERVER_URL", "http://127.0.0.1:5")
-    assert config.configured().token == "abc"
+    assert profile.configured().token == "abc"
     (state / "server.json").write_text("{")
     assert local.find() is None
 
