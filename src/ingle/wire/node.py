@@ -95,7 +95,8 @@ class Recalled:
 
 @dataclass(frozen=True, slots=True)
 class NodeLogs:
-    """At most one unanswered per container: the node reads no more of its pipes until AckLogs."""
+    """Each is answered by an AckLogs. While one is unanswered the node reads that container's pipes only to send what an
+    ended input printed before its output (1 MiB unanswered at most)."""
 
     container: str
     app: str
