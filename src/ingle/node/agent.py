@@ -57,7 +57,7 @@ class Agent:
         self._stopped = asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
         self._builds: dict[str, asyncio.Task[None]] = {}
-        self._starts = asyncio.Semaphore(STARTS_AT_ONCE_MAX)
+        self.making = asyncio.Semaphore(STARTS_AT_ONCE_MAX)
         self._starting = 0
         self._was_full = False
         self._node: Node

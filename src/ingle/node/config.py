@@ -19,7 +19,7 @@ CLIENTS_MAX = 64
 CLIENT_FRAME_BYTES_MAX = 16 * MIB
 #: What may wait for a client inside a container that does not read.
 CLIENT_WAITING_BYTES_MAX = 64 * MIB
-#: Containers that a node starts at the same time; the others wait their turn.
+#: Containers that are made (until their process runs) at the same time; the others wait their turn.
 STARTS_AT_ONCE_MAX = 16
 #: From CANCEL to SIGKILL.
 CANCEL_GRACE_S = 2.0

@@ -49,6 +49,7 @@ class Host(Protocol):
     blobs: Blobs
     ledger: Ledger
     spares: spare.Spares
+    making: asyncio.Semaphore  #: containers whose process does not run yet
 
     def say(self, message: object, payload: bytes = b"") -> bool: ...
 
@@ -176,7 +177,8 @@ class Life:
         self._from_spare = container is not None
         if container is None:
             container = self.container = Container(self.id, needs, ground)
-            await container.set_up()
+            async with self._host.making:
+                await container.set_up()
         self._phases.update(container.phases_ms if not self._from_spare else {})
         begun = time.perf_counter()
         self.logs = LogReader(
