@@ -127,6 +127,9 @@ def test_a_wrong_token_and_a_wrong_version(ingle):
 def test_the_token_is_its_owners(ingle):
     for name in ("token", "node_token"):
         assert (ingle.state / name).stat().st_mode & 0o777 == 0o600, name
+    # A container's root may leave a setuid program there, which another user of the machine would start as root.
+    for name in ("node", "server"):
+        assert (ingle.state / name).stat().st_mode & 0o777 == 0o700, name
     assert ingle.token != (ingle.state / "node_token").read_text().strip()
     assert http(ingle, "/v1/node", ingle.token)[0] == 401, "the client's token does not open the node's door"
 

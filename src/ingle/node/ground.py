@@ -47,6 +47,8 @@ class Ground:
         self.cgroups: Any = None
         self.networks: Any = None
         self.directory.mkdir(parents=True, exist_ok=True)
+        # A container's root may make files that run as root whoever starts them: nobody on the machine may get at them.
+        self.directory.chmod(0o700)
         self.sources: Any = Sources(self.directory / "sources", fetch)
         self._threads: ThreadPoolExecutor | None = None
 

@@ -58,7 +58,15 @@ def privileges():
             continue
         result = libc.syscall(number, first, 0, 0, 0, 0)
         outcomes[name] = errno.errorcode.get(ctypes.get_errno(), "0") if result == -1 else "done"
+    families = {}
+    for name in ("AF_VSOCK", "AF_PACKET", "AF_ALG", "AF_CAN", "AF_UNIX", "AF_INET6", "AF_NETLINK"):
+        try:
+            socket.socket(getattr(socket, name), socket.SOCK_DGRAM).close()
+            families[name] = "made"
+        except OSError as error:
+            families[name] = errno.errorcode[error.errno or 0]
     return {
+        "families": families,
         "effective": int(said["CapEff"], 16),
         "bounding": int(said["CapBnd"], 16),
         "no_new_privs": said.get("NoNewPrivs", "").strip(),
@@ -202,6 +210,8 @@ def privileges_are_few():
     assert got["no_new_privs"] == "1" and got["seccomp"] == "2", got
     for name, outcome in got["calls"].items():
         assert outcome in ("EPERM", "ENOSYS", "EACCES"), f"{name}: {outcome}"
+    made = {name for name, outcome in got["families"].items() if outcome == "made"}
+    assert made <= {"AF_UNIX", "AF_INET6", "AF_NETLINK"} and "AF_NETLINK" in made, got["families"]
     open_doors = [name for name, closed in got["masked"].items() if not closed]
     assert not open_doors, open_doors
 

@@ -24,26 +24,32 @@ BPF_ANNOTATION = "run.oci.seccomp_bpf_data"
 
 #: What the profile calls a machine, its own filter architecture, and those of 32-bit programs on it.
 _MACHINES = {
-    "x86_64": ("amd64", "SCMP_ARCH_X86_64", ("SCMP_ARCH_X86", "SCMP_ARCH_X32")),
+    # Not i386: its programs make sockets by `socketcall` as well, which hides the family from a filter (see _FAMILIES).
+    "x86_64": ("amd64", "SCMP_ARCH_X86_64", ("SCMP_ARCH_X32",)),
     "aarch64": ("arm64", "SCMP_ARCH_AARCH64", ("SCMP_ARCH_ARM",)),
     "riscv64": ("riscv64", "SCMP_ARCH_RISCV64", ()),
     "ppc64le": ("ppc64le", "SCMP_ARCH_PPC64LE", ()),
     "s390x": ("s390x", "SCMP_ARCH_S390X", ()),
 }
-_TOKENS = {"SCMP_ARCH_X86": 0x40000003, "SCMP_ARCH_X32": 0x4000003E, "SCMP_ARCH_ARM": 0x40000028}
+_TOKENS = {"SCMP_ARCH_X32": 0x4000003E, "SCMP_ARCH_ARM": 0x40000028}
 _ACTIONS = {"SCMP_ACT_ALLOW": 0x7FFF0000, "SCMP_ACT_ERRNO": 0x00050000, "SCMP_ACT_KILL": 0x00000000}
 _COMPARISONS = ("", "NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
 _OPTIMIZE, _OPTIMIZE_TREE = 8, 2
 
 #: The system's profile allows these for the sake of containers within containers: new namespaces (a user namespace
 #: brings every capability with it), mounts, kernel keys. No Python program needs them, and each leads to kernel code
-#: that is otherwise root's alone.
+#: that is otherwise root's alone. `clone` and `socket` come back below, for what is left of them.
 WITHHELD = frozenset({
     "add_key", "clone", "clone3", "fsconfig", "fsmount", "fsopen", "fspick", "keyctl", "mount", "mount_setattr",
-    "move_mount", "open_tree", "pivot_root", "request_key", "setns", "umount", "umount2", "unshare",
+    "move_mount", "open_tree", "pivot_root", "request_key", "setns", "socket", "socketcall", "umount", "umount2",
+    "unshare",
 })  # fmt: skip
 #: CLONE_NEW…: threads and processes are made by `clone` without them.
 _NAMESPACE_FLAGS = 0x7E020000
+#: Unix, IPv4, IPv6. Others are no Python program's business, and the network namespace does not hold them all: through
+#: AF_VSOCK a container would reach the machine's own services and the host that it is a guest of.
+_FAMILIES = (1, 2, 10)
+_NETLINK, _NETLINK_AUDIT = 16, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ def oci_section(profile: dict, capabilities: Collection[str], machine: str) -> d
         "architectures": [arch, *more],
         "syscalls": [
             rule
-            for rule in [*rules.values(), *_processes(machine, capabilities)]
+            for rule in [*rules.values(), *_processes(machine, capabilities), *_sockets(capabilities)]
             # libseccomp refuses a rule that says what the default says.
             if rule["names"] and (rule["action"], rule.get("errnoRet")) != (profile["defaultAction"], default_errno)
         ],
@@ -113,10 +119,36 @@ def _processes(machine: str, capabilities: Collection[str]) -> list[dict]:
     """`clone` without namespaces. `clone3` hides its flags from a filter; told that there is none, the C library uses `clone`."""
     if "CAP_SYS_ADMIN" in capabilities:
         return []
-    flags = {"index": 1 if machine == "s390x" else 0, "value": _NAMESPACE_FLAGS, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+    flags = {
+        "index": 1 if machine == "s390x" else 0,
+        "value": _NAMESPACE_FLAGS,
+        "valueTwo": 0,
+        "op": "SCMP_CMP_MASKED_EQ",
+    }
     return [
         {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [flags]},
         {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
+    ]
+
+
+def _sockets(capabilities: Collection[str]) -> list[dict]:
+    """`socket` of the known families; the others do not exist."""
+    if "CAP_SYS_ADMIN" in capabilities:
+        return []
+
+    def rule(action: dict, *comparisons: tuple[int, int, str]) -> dict:
+        args = [
+            {"index": index, "value": value, "valueTwo": 0, "op": f"SCMP_CMP_{op}"} for index, value, op in comparisons
+        ]
+        return {"names": ["socket"], **action, "args": args}
+
+    allow = {"action": "SCMP_ACT_ALLOW"}
+    refuse = {"action": "SCMP_ACT_ERRNO", "errnoRet": errno.EAFNOSUPPORT}
+    return [
+        *(rule(allow, (0, family, "EQ")) for family in _FAMILIES),
+        rule(allow, (0, _NETLINK, "EQ"), (2, _NETLINK_AUDIT, "NE")),
+        *(rule(refuse, (0, family, "EQ")) for family in range(_NETLINK) if family not in _FAMILIES),
+        rule(refuse, (0, _NETLINK, "GT")),
     ]
 
 
