@@ -8,16 +8,15 @@ from tidy.source import SRC, imports, modules
 #: Part: what it may import of ours. A dotted name allows that module alone.
 MAY_IMPORT = {
     "exceptions": set(),
-    "model": {"exceptions"},
+    "model": set(),
     "wire": {"model", "exceptions"},
     "runner": {"exceptions"},
     "sdk": {"model", "wire", "exceptions", "runner.context", "runner.wire"},
-    "cli": {"sdk", "model", "wire", "exceptions", "launch"},
+    "cli": {"sdk", "model", "exceptions", "launch"},
     "scheduler": {"model"},
     "storage": {"model", "exceptions"},
-    "engines": {"model", "wire", "exceptions", "node"},
-    "node": {"model", "wire", "exceptions", "storage.blobs", "runner.wire"},
-    "server": {"model", "wire", "exceptions", "scheduler", "storage", "engines.base"},
+    "node": {"model", "wire", "exceptions", "runner.wire"},
+    "server": {"model", "wire", "exceptions", "scheduler", "storage"},
     "__init__": {"sdk", "exceptions"},
     "__main__": {"cli"},
 }
@@ -33,10 +32,9 @@ PACKAGES = {
     "runner": {"cloudpickle"},  # at first use
     "cli": {"click", "rich"},
     "storage": {"sqlalchemy", "alembic", "obstore"},
-    "node": {"aiohttp", "cloudpickle", "picows", "psutil"},  # cloudpickle: to find and hand it on
-    "server": {"aiohttp", "picows", "uvloop"},
-    "launch": {"uvloop", "psutil", "aiohttp"},
-    "testing": {"aiohttp", "psutil"},
+    "node": {"cloudpickle", "picows", "psutil"},  # cloudpickle: to find and hand it on
+    "server": {"aiohttp"},
+    "launch": {"psutil", "uvloop"},
 }
 #: What a container receives: runs with nothing installed beside it.
 IN_CONTAINERS = {"exceptions", "model", "wire", "runner", "sdk", "__init__"}
@@ -98,6 +96,23 @@ def test_packages_beyond_the_standard_library_stand_in_the_table():
                 wrong.append(f"{module.at(one.line)}: {module.part} may not use the package {one.top}; it may: {_said(allowed)}")
             elif module.part in IN_CONTAINERS and not (one.lazy or one.tolerated):
                 wrong.append(f"{module.at(one.line)}: {one.top} is not there in every container: import it at first use, or try")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_tables_allow_no_more_than_is_used():
+    used = {(module.part, one.target) for module in modules() for one in imports(module)}
+    wrong = [
+        f"{part} does not import {name}: take it out of the table"
+        for part, names in MAY_IMPORT.items()
+        for name in names
+        if not any(p == part and f"{target}.".startswith(f"ingle.{name}.") for p, target in used)
+    ]
+    wrong += [
+        f"{part} does not use the package {name}: take it out of the table"
+        for part, names in PACKAGES.items()
+        for name in names
+        if not any(p == part and target.split(".")[0] == name for p, target in used)
+    ]
     assert not wrong, "\n".join(wrong)
 
 

@@ -1,6 +1,6 @@
 """The api wire: client (laptop, or a program inside a container) to server.
 
-Control is HTTP/JSON (`HttpRoutes` below lists it); calls, results and logs share one WebSocket, `/v1/session`, whose
+Control is HTTP/JSON (`ROUTES` below lists it); calls, results and logs share one WebSocket, `/v1/session`, whose
 binary messages are frames of these types (see codec.py). A client inside a container speaks the same messages
 through its runner socket; the node relays them.
 
