@@ -18,6 +18,8 @@ from typing import Any, TextIO
 DELAY_S = 0.3
 TICK_S = 0.1
 ROWS_MAX = 6
+#: A line that the program has begun is given so long to end before a log line is put behind it.
+LINE_S_MAX = 0.25
 #: In a pipe, a topic that goes on says no more than a line in so many seconds.
 PLAIN_EVERY_S = 5.0
 
@@ -39,16 +41,30 @@ _kept: list[TextIO] = []
 
 
 class _Above(io.TextIOWrapper):
-    """A terminal stream that has the progress erased before anything is written to it."""
+    """A stream of the program's: the progress is erased before anything is written to it, and log lines do not fall
+    into a line that is not at its end (`print` writes its arguments one by one)."""
 
-    def __init__(self, stream: TextIO, screen: "Screen"):
-        super().__init__(stream.buffer, stream.encoding, stream.errors, line_buffering=True)
+    def __init__(self, stream: io.TextIOWrapper, screen: "Screen"):
+        buffering = stream.isatty() or stream.line_buffering
+        super().__init__(stream.buffer, stream.encoding, stream.errors, line_buffering=buffering)
         self.screen = screen
+        self.line_open = False
 
     def write(self, text: str) -> int:
         with self.screen.lock:
             self.screen.erase(text)
+            if text:
+                self.line_open = not text.endswith("\n")
+                if not self.line_open:
+                    self.screen.line_ended.notify_all()
             return super().write(text)
+
+    def whole_line(self, text: str) -> None:
+        """Writes a line that is not the program's, after the one that is being written; its writer is waited for
+        LINE_S_MAX at most."""
+        self.screen.line_ended.wait_for(lambda: not self.line_open, LINE_S_MAX)
+        self.screen.erase(text)
+        super().write(text)
 
 
 class Screen:
@@ -59,6 +75,7 @@ class Screen:
     def __init__(self, *, quiet: bool = False, timestamps: bool = False):
         self.quiet, self.timestamps = quiet, timestamps
         self.lock = threading.RLock()
+        self.line_ended = threading.Condition(self.lock)
         self.topics: dict[str, str] = {}  # what is going on: topic to text
         self._plain: dict[str, tuple[str, float]] = {}  # what was said of a topic last, and when
         self._live: Any = None
@@ -72,14 +89,13 @@ class Screen:
         self.terminal = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def __enter__(self) -> "Screen":
-        if self.terminal:
-            for name in ("stdout", "stderr"):
-                stream = getattr(sys, name)
-                if isinstance(stream, io.TextIOWrapper) and stream.isatty():
-                    stream.flush()
-                    above = _Above(stream, self)
-                    self._replaced.append((name, stream, above))
-                    setattr(sys, name, above)
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if isinstance(stream, io.TextIOWrapper):
+                stream.flush()
+                above = _Above(stream, self)
+                self._replaced.append((name, stream, above))
+                setattr(sys, name, above)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -149,7 +165,8 @@ class Screen:
             if name in self._broken or target is None:
                 return
             try:
-                target.write(printable(text, target) + "\n")
+                line = printable(text, target) + "\n"
+                target.whole_line(line) if isinstance(target, _Above) else target.write(line)
                 target.flush()
             except (OSError, ValueError):  # the reader of the pipe is gone
                 self._broken.add(name)

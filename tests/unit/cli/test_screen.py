@@ -150,3 +150,20 @@ def test_who_holds_the_stream_after_the_end_may_write_to_it(terminal):
         held = sys.stdout
     held.write("late\n")
     wait_until(lambda: b"late" in terminal.seen, "it is printed")
+
+
+def test_a_log_line_does_not_fall_into_a_line_of_the_program(monkeypatch):
+    monkeypatch.setattr(screen, "LINE_S_MAX", 30.0)
+    read, write = os.pipe()
+    monkeypatch.setattr(sys, "stdout", os.fdopen(write, "w"))
+    shown = Screen()
+    with shown:
+        sys.stdout.write("calls ")
+        logger = threading.Thread(target=shown.logs, args=("ap-1", [line("stdout", "from a container")]))
+        logger.start()
+        wait_until(lambda: shown.line_ended._waiters, what="the log line waits")
+        sys.stdout.write("one two\n")
+        logger.join(10)
+    sys.stdout.close()
+    with os.fdopen(read) as out:
+        assert out.read() == "calls one two\nfrom a container\n"
