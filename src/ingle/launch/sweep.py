@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
 
@@ -12,6 +11,7 @@ def sweep(state: Path) -> None:
     from ingle.node.cgroup import Cgroups
     from ingle.node.kernel import Kernel
     from ingle.node.network import NetworkPool
+    from ingle.node.rootfs import remove_tree
 
     kernel, name = Kernel(), mark.of(state)
     Cgroups(kernel, name).remove()
@@ -20,7 +20,7 @@ def sweep(state: Path) -> None:
         kernel.umount(point)
     NetworkPool(kernel, state / "node" / "net", mark=name, size=0).sweep()
     for directory in ("containers", "runtime"):
-        shutil.rmtree(state / "node" / directory, ignore_errors=True)
+        remove_tree(state / "node" / directory)
 
 
 def mounts_below(state: Path) -> list[str]:

@@ -20,6 +20,7 @@ from ingle.model.resources import Limits
 from ingle.node.config import TEAR_DOWN_S
 from ingle.node.door import Door
 from ingle.node.ground import Ground
+from ingle.node.rootfs import remove_tree
 from ingle.node.runtime import spec as oci
 from ingle.node.runtime.base import Exit, Started
 
@@ -143,7 +144,7 @@ class Directory:
             os.close(c.out)
             c.out = -1
         directory = c.ground.containers / c.id
-        await c.ground.in_thread(lambda: shutil.rmtree(directory, ignore_errors=True))
+        await c.ground.in_thread(lambda: remove_tree(directory))
 
 
 class Network:

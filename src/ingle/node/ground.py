@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import shutil
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ingle.model.image import ImageSpec
 from ingle.model.resources import Resources
-from ingle.node import mark
+from ingle.node import mark, rootfs
 from ingle.node.config import NodeConfig
 from ingle.node.kernel import Kernel
 from ingle.node.runtime import spec as oci
@@ -95,7 +94,7 @@ class Ground:
         self.containers.rename(aside)
         for old in self.directory.glob("old-*"):
             assert self._threads is not None
-            self._threads.submit(shutil.rmtree, old, True)
+            self._threads.submit(rootfs.remove_tree, old)
 
 
 class RealGround(Ground):
@@ -153,13 +152,9 @@ class RealGround(Ground):
         await self.images.ensure(image, on_line)
 
     def mount(self, layers: list[Path], work: Path) -> Path:
-        from ingle.node import rootfs
-
         return rootfs.mount(self.kernel, layers, work)
 
     def unmount(self, work: Path) -> None:
-        from ingle.node import rootfs
-
         rootfs.unmount(self.kernel, work)
 
     def config(self, c: "Container") -> dict:

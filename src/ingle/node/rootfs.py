@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from ingle.node.kernel import Kernel
@@ -33,4 +34,12 @@ def mount(kernel: Kernel, lower: list[Path], work: Path) -> Path:
 def unmount(kernel: Kernel, work: Path) -> None:
     """Undo `mount`, whatever part of it was done, and delete `work`. Twice is fine."""
     kernel.umount(str(work / "merged"))
-    shutil.rmtree(work, ignore_errors=True)
+    remove_tree(work)
+
+
+def remove_tree(directory: Path) -> None:
+    """Delete what a container may have written: no depth of directories makes it fail. One that is gone is fine."""
+    try:
+        shutil.rmtree(directory, ignore_errors=True)
+    except RecursionError:
+        subprocess.run(["rm", "-rf", "--", str(directory)], stdin=subprocess.DEVNULL, check=False)

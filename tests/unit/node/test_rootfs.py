@@ -1,6 +1,7 @@
 """The container's root, as mounts that are asked for."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,18 @@ def test_other_refusals_are_told(tmp_path):
         rootfs.mount(kernel, [Path("/base")], tmp_path / "work")
     rootfs.unmount(kernel, tmp_path / "work")
     assert not (tmp_path / "work").exists()
+
+
+def test_no_depth_is_too_deep(tmp_path):
+    """A container made more directories within directories than Python can call within calls, under names that make a path too long."""
+    work = tmp_path / "work"
+    work.mkdir()
+    here = os.open(work, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("deeper" * 10, dir_fd=here)
+        below = os.open("deeper" * 10, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    rootfs.unmount(RecordingKernel(), work)
+    assert not work.exists()
