@@ -114,7 +114,7 @@ class RealGround(Ground):
         self.kernel = config.kernel or getattr(runtime, "kernel", None) or Kernel()
         self.cgroups = _cgroups(self.kernel, name)
         self.networks = network.NetworkPool(self.kernel, self.directory / "net", mark=name, size=config.network_pool)
-        self.images = image.Images(self.kernel, self.directory / "layers", runtime, self.directory / "lib")
+        self.images = image.Images(self.kernel, self.directory / "layers", self.directory / "lib")
         self._library = Path()
         self._etc = self.directory / "etc"
         self._seccomp: Any = None

@@ -43,11 +43,10 @@ class Images:
 
     Args:
         root: the directory of layers; the variable INGLE_LAYERS_DIR overrules it, for nodes that share one.
-        runtime: unused by this version, which builds without containers.
         library_root: where the library for containers lies; it is compiled for each image's Python.
     """
 
-    def __init__(self, kernel: Kernel, root: Path, runtime: Any = None, library_root: Path | None = None) -> None:
+    def __init__(self, kernel: Kernel, root: Path, library_root: Path | None = None) -> None:
         self.kernel = kernel
         self.root = Path(os.environ.get(LAYERS_VARIABLE) or root)
         self._library_root = library_root
