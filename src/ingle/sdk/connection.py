@@ -118,7 +118,7 @@ class Connection:
             api.Notice: self._notice,
             api.AppEnded: self._app_ended,
             api.Refused: self._refused,
-            api.Welcome: lambda m, p: None,
+            api.Welcome: lambda m, p: self.blobs.welcome(m),
         }
 
     @property

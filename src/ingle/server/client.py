@@ -25,9 +25,16 @@ INDEXES_MAX = 100_000
 
 class Clients:
     def __init__(
-        self, server: str, sessions: Sessions, calls: Calls, spawned: Spawned, apps: Apps, nodes: Nodes, tasks: Tasks
+        self,
+        welcome: api.Welcome,
+        sessions: Sessions,
+        calls: Calls,
+        spawned: Spawned,
+        apps: Apps,
+        nodes: Nodes,
+        tasks: Tasks,
     ):
-        self._server = server
+        self._welcome = welcome
         self._sessions = sessions
         self._calls = calls
         self._spawned = spawned
@@ -64,7 +71,7 @@ class Clients:
         if not 8 <= len(message.session) <= SESSION_ID_CHARACTERS_MAX or not message.session.isascii():
             raise InvalidError(f"a session's id has 8 to {SESSION_ID_CHARACTERS_MAX} characters")
         session = self._sessions.connected(message.session, link, app, container)
-        session.send(api.Welcome(self._server))
+        session.send(api.Welcome(self._welcome.server) if container else self._welcome)
         return session
 
     def receive(self, session: Session, frame: bytes | memoryview) -> None:

@@ -33,6 +33,7 @@ from ingle.storage.blobs import Blobs
 from ingle.storage.call import CallRows, EndedInput
 from ingle.storage.database import Database
 from ingle.storage.logs import Logs
+from ingle.wire.api import Welcome
 from ingle.wire.errors import Failure
 
 __all__ = ["Server", "ServerConfig"]
@@ -139,11 +140,9 @@ class Server:
             self._blobs,
             config.session_grace_s,
         )
-        nodes = Nodes(
-            self.id, events, functions, containers, calls, self._call_rows, images, logs, sessions,
-            str(blobs_path.resolve()), f"{_PROBE}{self.id}",
-        )  # fmt: skip
-        clients = Clients(self.id, sessions, calls, spawned, apps, nodes, tasks)
+        disk = (str(blobs_path.resolve()), f"{_PROBE}{self.id}")
+        nodes = Nodes(self.id, events, functions, containers, calls, self._call_rows, images, logs, sessions, *disk)
+        clients = Clients(Welcome(self.id, *disk), sessions, calls, spawned, apps, nodes, tasks)
         execs = Execs(containers, nodes)
         self.sessions = sessions
         self.loop = Loop(self._make_scheduler(), events, functions, containers, calls, apps, nodes, sessions)

@@ -94,7 +94,11 @@ class CloseCall:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
+    """`blobs_path`, `blobs_probe`: as in wire.node.NodeWelcome, for a client on the server's machine."""
+
     server: str  #: new at every start of the server
+    blobs_path: str = ""
+    blobs_probe: str = ""
 
 
 @dataclass(frozen=True, slots=True)
