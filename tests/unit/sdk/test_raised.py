@@ -89,13 +89,25 @@ def test_frames_are_bounded():
     assert remote_traceback([]) is None
 
 
-def test_what_cannot_be_rebuilt():
+def test_whatever_its_init_wants_it_keeps_its_type():
     def odd():
         raise Odd(1, 2)
 
     error = rebuild(pack(odd))
+    assert type(error) is Odd and error.args == ("only one",) and "in odd" in text_of(error)
+
+
+def test_what_cannot_be_rebuilt():
+    class Local(Exception):
+        def __reduce__(self):
+            raise TypeError("no pickling of this")
+
+    def hides():
+        raise Local("only one")
+
+    error = rebuild(pack(hides))
     assert type(error) is RemoteError
-    assert "Odd" in str(error) and "only one" in str(error) and "Traceback" in str(error) and "in odd" in str(error)
+    assert "Local" in str(error) and "only one" in str(error) and "Traceback" in str(error) and "in hides" in str(error)
     for pickled, word in (
         (b"", "pickled"),
         (b"damaged", "rebuilt"),
