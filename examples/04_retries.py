@@ -1,6 +1,5 @@
 """An attempt may fail, run too long, or be cancelled; each has its own end."""
 
-import random
 import time
 
 import ingle
@@ -8,12 +7,17 @@ import ingle
 app = ingle.App("retries")
 
 
-@app.function(retries=ingle.Retries(max_retries=5, initial_delay=0.1))
+attempts = 0  # a container lives on between calls, and its globals with it
+
+
+@app.function(retries=ingle.Retries(max_retries=5, initial_delay=0.1, backoff_coefficient=2))
 def unreliable() -> str:
-    if random.random() < 0.5:
-        print("no luck this time")
-        raise RuntimeError("unlucky five times")
-    return "worked"
+    global attempts
+    attempts += 1
+    if attempts < 3:
+        print(f"attempt {attempts}: no luck")
+        raise RuntimeError("unlucky")
+    return f"attempt {attempts}: worked"
 
 
 @app.function(timeout=1)

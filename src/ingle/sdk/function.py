@@ -80,7 +80,11 @@ class Function(Generic[P, R, L]):
 
     @property
     def local(self) -> Callable[P, L]:
-        """Runs it here, as the plain Python function that it is."""
+        """Runs it here, as the plain Python function that it is; of an async function: makes its coroutine.
+
+        Raises:
+            InvalidError: it arrived as an argument, and its module cannot be imported here.
+        """
         if self._ingle_raw is None:
             from ingle.sdk.reference import find_raw
 
@@ -89,7 +93,13 @@ class Function(Generic[P, R, L]):
 
     @property
     def spawn(self) -> _Spawn[P, R]:
-        """Starts it in a container and returns a `FunctionCall` at once; the server has it on disk by then."""
+        """Starts it in a container and returns a `FunctionCall` at once; the server has it on disk by then.
+
+        Raises:
+            InvalidError: its app is not running, or it is a generator.
+            ServerError: the server could not keep it.
+            ConnectionError: the server was lost and did not come back.
+        """
         return _Spawn(self)
 
     @property
@@ -97,17 +107,22 @@ class Function(Generic[P, R, L]):
         """Runs it once for each element (with several iterables: for each tuple of elements) and yields the results.
 
         Args:
-            order_outputs: yield in the order of the inputs (default), or as results arrive.
-            return_exceptions: yield failures as exception objects; else the first to arrive ends the map and is raised.
-            kwargs: keyword arguments that every input gets.
+            kwargs: keyword arguments that every input gets; default: none.
+            order_outputs: yield in the order of the inputs (default), or, if False, as results arrive.
+            return_exceptions: yield failures as exception objects; default: the first to arrive ends the map, cancels
+                what is left of it and is raised.
 
-        It reads its input as it goes; at most 1 000 inputs are under way.
+        It reads its input as it goes; at most 1 000 inputs are under way. `.aio` takes async iterables as well.
+
+        Raises:
+            InvalidError: its app is not running, it is a generator, or there is nothing to iterate over.
+            Otherwise what `remote` raises, and what the iterable raises.
         """
         return _Map(self)
 
     @property
     def starmap(self) -> _Starmap[R]:
-        """Like `map`, with each element a tuple of positional arguments."""
+        """Like `map`, with each element a tuple of positional arguments: `starmap([(1, 2), (3, 4)])`."""
         return _Starmap(self)
 
     @property
@@ -115,18 +130,27 @@ class Function(Generic[P, R, L]):
         """Like `map` for its effects: waits for all and forgets the results.
 
         Args:
-            ignore_exceptions: go on after failures.
+            kwargs: keyword arguments that every input gets; default: none.
+            ignore_exceptions: go on after failures; default: the first to arrive ends it and is raised.
         """
         return _ForEach(self)
 
     @property
     def spawn_map(self) -> _SpawnMap[R]:
-        """Like `map`, but returns a `FunctionCall` once every input is on the server's disk."""
+        """Like `map`, but returns a `FunctionCall` once every input is on the server's disk.
+
+        Its results: `call.get(index=…)` for one, `call.iter()` for all.
+        """
         return _SpawnMap(self)
 
     @property
     def remote_gen(self) -> _RemoteGen[P, R]:
-        """Runs a generator function in a container and yields its items as it yields them."""
+        """Runs a generator function in a container and yields its items as it yields them, at most 64 ahead.
+
+        Raises:
+            InvalidError: its app is not running, or it is no generator function.
+            Otherwise what `remote` raises, where the generator ended.
+        """
         return _RemoteGen(self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> L:

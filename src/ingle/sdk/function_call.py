@@ -58,7 +58,7 @@ class FunctionCall(Generic[R]):
 
         Args:
             timeout: seconds; 0 looks once; default: as long as it takes.
-            index: which input's, of a `spawn_map`.
+            index: which input's, of a `spawn_map`; default: the first.
 
         Raises:
             TimeoutError: (the builtin) there is no result yet.
@@ -78,12 +78,24 @@ class FunctionCall(Generic[R]):
 
     @property
     def num_inputs(self) -> _NumInputs:
-        """How many inputs it has: 1, or as many as `spawn_map` was given."""
+        """How many inputs it has: 1, or as many as `spawn_map` was given.
+
+        Raises:
+            NotFoundError: the server knows no such call.
+        """
         return _NumInputs(self)
 
     @property
     def iter(self) -> _Iter[R]:
-        """Yields the results of its inputs `start` … `end - 1`, in order, each as soon as it is there."""
+        """Yields the results of its inputs `start` … `end - 1`, in order, each as soon as it is there.
+
+        Args:
+            start: default: the first.
+            end: default: all there are.
+
+        Raises:
+            What `get` raises for each, but for the time-out.
+        """
         return _Iter(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
