@@ -103,8 +103,9 @@ class App:
         Args:
             image: what the container holds; default: the app's.
             name: its name in the app; default: that of the Python function.
-            cpu: cores, or (request, limit) in cores; default 0.125.
-            memory: MiB, or (request, limit) in MiB; default 128. Above its limit the container is killed.
+            cpu: cores that are kept free for a container; or (request, limit) in cores. Default 0.125, no limit.
+            memory: MiB that are kept free for a container; or (request, limit) in MiB, and above the limit it is
+                killed (OutOfMemoryError). Default 128, no limit but the node's.
             env: environment variables of the container.
             timeout: seconds that one attempt may run, from the start of its body.
             startup_timeout: seconds that a container may take to start; default: `timeout`.
