@@ -17,13 +17,6 @@ class Broken(Exception):
     """Survives with what was put on it."""
 
 
-class Unbuildable(Exception):
-    """Cannot be made again from its arguments."""
-
-    def __init__(self, one, two):
-        super().__init__("only one")
-
-
 @app.function(max_containers=1)
 def fail(how):
     if how == "key":
@@ -33,7 +26,10 @@ def fail(how):
         error.hint = {"line": 3}
         raise error
     if how == "unbuildable":
-        raise Unbuildable(1, 2)
+        Path("/root/only_here.py").write_text("class Unbuildable(Exception):\n    pass\n")
+        import only_here  # a class that the caller's machine does not have
+
+        raise only_here.Unbuildable(1, 2)
     if how == "unpicklable":
         error = ValueError("holds a lock")
         error.lock = threading.Lock()

@@ -46,7 +46,10 @@ async def stream_logs(request: web.Request, app: str, container: str) -> web.Str
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(request)
     call = request.query.get("call", "")
-    async for line in parts.logs.read(app, container, call, tail, flag(request, "follow"), ended):
-        await response.write(line + b"\n")
-    await response.write_eof()
+    try:
+        async for line in parts.logs.read(app, container, call, tail, flag(request, "follow"), ended):
+            await response.write(line + b"\n")
+        await response.write_eof()
+    except ConnectionResetError:
+        pass  # the reader has left: `ingle app logs --follow` ends with Ctrl-C
     return response
