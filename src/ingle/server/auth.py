@@ -16,7 +16,7 @@ def check_token(headers: Mapping[str, str], token: str) -> None:
     kind, _, given = headers.get("Authorization", "").partition(" ")
     if not given:
         raise AuthError("this server wants a token: set INGLE_TOKEN, or `token` in ~/.ingle.toml")
-    right = hmac.compare_digest(given.strip().encode(), token.encode())
+    right = hmac.compare_digest(given.strip().encode(errors="surrogateescape"), token.encode())
     if kind.lower() != "bearer" or not token or not right:
         raise AuthError("the server does not know this token: check INGLE_TOKEN, or `token` in ~/.ingle.toml")
 
@@ -29,5 +29,5 @@ def check_version(headers: Mapping[str, str]) -> None:
     said = headers.get(VERSION_HEADER, "")
     if said != str(WIRE_VERSION):
         raise VersionError(
-            f"the server speaks wire version {WIRE_VERSION}, this client {said[:20] or 'none'}: install the same version of Ingle on both"
+            f"the server speaks wire version {WIRE_VERSION}, this client {ascii(said[:20]) if said else 'none'}: install the same version of Ingle on both"
         )

@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 
 #: Inputs in one PutInputs.
 FRAME_INPUTS_MAX = 20_000
-#: Inputs of one session that have not been acknowledged, spawned ones aside.
-SESSION_INPUTS_MAX = 200_000
+#: Inputs of one session that have not been acknowledged, spawned ones aside; of all programs inside one container together.
+SESSION_INPUTS_MAX, CONTAINER_INPUTS_MAX = 1_000_000, 200_000
 #: Payloads of one session that wait or run, in bytes. A client on a laptop is made to wait long before (session.HELD_BYTES_MAX).
 SESSION_BYTES_MAX = 1 << 30
 #: Spawned inputs that wait or run, of everybody.
@@ -105,7 +105,8 @@ class Calls:
             number += 1
         for position in message.blobs:
             known[message.first + position].blob = True
-        session.held_bytes += size
+        session.held.bytes += size
+        session.held.inputs += len(fresh)
         call.pending += len(fresh)
         self.pending += len(fresh)
         if call.kind == GENERATOR:
@@ -137,12 +138,16 @@ class Calls:
             raise InvalidError("a position in `blobs` is not one of the inputs")
         if message.kind == SPAWN and self._spawned_count + count > SPAWNED_INPUTS_MAX:
             raise ExecutionError(f"{SPAWNED_INPUTS_MAX} spawned inputs wait already: try again when some have ended")
-        if session.held_bytes > SESSION_BYTES_MAX:
+        if session.held.bytes > SESSION_BYTES_MAX:
             raise ExecutionError(
                 f"arguments of {SESSION_BYTES_MAX >> 20} MiB are under way already: wait for some results"
             )
-        if call is not None and len(call.inputs) + count > SESSION_INPUTS_MAX:
-            raise ExecutionError(f"{SESSION_INPUTS_MAX} inputs of this call are under way already")
+        most = CONTAINER_INPUTS_MAX if session.container else SESSION_INPUTS_MAX
+        if session.held.inputs + count > most and message.kind != SPAWN:
+            known = call.inputs if call is not None and call.session is session else ()
+            fresh = sum(number not in known for number in range(message.first, message.first + count))
+            if session.held.inputs + fresh > most:
+                raise ExecutionError(f"{most} inputs of this client are under way already: wait for some results")
 
     def _queue(self, call: Call, fresh: list[str]) -> None:
         if call.cancelled:
@@ -159,9 +164,11 @@ class Calls:
     def _adopt(self, session: Session, call: Call) -> None:
         """The call's client goes on in another session."""
         size = sum(len(i.payload) for i in call.inputs.values() if i.payload is not None)
-        call.session.held_bytes -= size
+        call.session.held.bytes -= size
+        call.session.held.inputs -= len(call.inputs)
         call.session.calls.discard(call)
-        session.held_bytes += size
+        session.held.bytes += size
+        session.held.inputs += len(call.inputs)
         call.session = session
 
     def _open_items(self, call: Call) -> None:
@@ -242,7 +249,7 @@ class Calls:
             Blobs.check_id(pieces[position].decode("ascii", "replace"))
         new = [NewInput(message.first + n, piece, n in blobs) for n, piece in enumerate(pieces)]
         size = sum(map(len, pieces))
-        session.held_bytes += size
+        session.held.bytes += size
         call.accepting += 1
         self._tasks.start(self._accept(session, call, message, new, size))
 
@@ -258,7 +265,7 @@ class Calls:
             session.send(Refused("server", "the server could not write the inputs down; its log says why", call.id))
             return
         finally:
-            session.held_bytes -= size
+            session.held.bytes -= size
             call.accepting -= 1
             self._forget_if_done(call)
         self._accepted(call, [i for i in new if i.number in fresh])
@@ -436,7 +443,7 @@ class Calls:
             self._spawned.ended(found)
             return
         if payload is not None:
-            session.held_bytes -= len(payload)
+            session.held.bytes -= len(payload)
         if call.closed:
             self._forget(found)
         else:
@@ -455,7 +462,8 @@ class Calls:
     def _forget(self, found: Input) -> None:
         call = found.call
         self._inputs.pop(found.id, None)
-        call.inputs.pop(found.number, None)
+        if call.inputs.pop(found.number, None) is not None and not call.spawned:
+            call.session.held.inputs -= 1
         self._forget_if_done(call)
 
     def _forget_if_done(self, call: Call) -> None:

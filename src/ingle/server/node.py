@@ -337,7 +337,9 @@ class Nodes:
                     record.app_id, record.id, name, f"container ended: {message.message or message.cause}"
                 )
         how = message.message or message.cause
-        self._events.post(events.ContainerExited(message.container, start_error, users_own, message.running, fault, how))
+        self._events.post(
+            events.ContainerExited(message.container, start_error, users_own, message.running, fault, how)
+        )
 
     def _log_lines(self, peer: Peer, message: wire.NodeLogs, _: memoryview) -> None:
         app = self._containers.app_of(message.container)

@@ -6,10 +6,12 @@ laptops (a WebSocket) and programs inside containers (relayed by the node); it k
 
 import asyncio
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ingle.exceptions import InvalidError
 from ingle.wire.api import CODEC, LogLine, Logs
 
 #: Payloads of a session that wait or run, in bytes: above it, its socket is not read.
@@ -18,6 +20,8 @@ HELD_BYTES_MAX = 128 << 20
 LOG_BACKLOG_MAX = 1 << 20
 #: Above it, stored results are not read on.
 BACKLOG_MAX = 16 << 20
+#: Of the programs inside one container, those that have left a while ago included.
+SESSIONS_INSIDE_MAX = 1000
 #: How often somebody who waits for a slow client looks again.
 LOOK_S = 0.05
 
@@ -30,6 +34,16 @@ class Link(Protocol):
     def close(self, reason: str) -> None: ...
 
 
+class Held:
+    """What a client has under way, spawned inputs aside. All clients inside one container share one."""
+
+    __slots__ = ("__weakref__", "bytes", "inputs")
+
+    def __init__(self) -> None:
+        self.bytes = 0  #: payloads of inputs that have not ended
+        self.inputs = 0  #: inputs whose outputs have not been acknowledged
+
+
 @dataclass(eq=False, slots=True)
 class Session:
     id: str
@@ -39,7 +53,7 @@ class Session:
     away_s: float = 0.0  #: since when it has no link, monotonic
     watches: dict[str, bool] = field(default_factory=dict)  #: apps; True: with logs
     calls: set = field(default_factory=set)  #: its remote, map and generator calls
-    held_bytes: int = 0  #: payloads of its inputs that have not ended
+    held: Held = field(default_factory=Held)
     outputs: list = field(default_factory=list)  #: ended inputs for the next frame
     skipped: dict[str, int] = field(default_factory=dict)  #: log lines by app that it was too slow for
     over: bool = False
@@ -56,7 +70,7 @@ class Session:
 
     async def room(self, connected: Callable[[], bool]) -> None:
         """Waits until it may hold more payloads, or its connection is gone."""
-        while self.held_bytes > HELD_BYTES_MAX and connected():
+        while self.held.bytes > HELD_BYTES_MAX and connected():
             await asyncio.sleep(LOOK_S)
 
 
@@ -64,16 +78,31 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
         self._watchers: dict[str, set[Session]] = {}
+        self._held: weakref.WeakValueDictionary[str, Held] = weakref.WeakValueDictionary()  # by container
 
     def connected(self, session_id: str, link: Link, app: str = "", container: str = "") -> Session:
-        """The session behind a new link; a link that it had before is closed."""
+        """The session behind a new link; a link that it had before is closed.
+
+        Raises:
+            InvalidError: too many programs of this container have sessions.
+        """
         key = f"{container}/{session_id}"
         session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[key] = Session(session_id, app, container)
+            session = self._sessions[key] = self._new(session_id, app, container)
         elif session.link is not None and session.link is not link:
             session.link.close("the same session has connected again")
         session.link = link
+        return session
+
+    def _new(self, session_id: str, app: str, container: str) -> Session:
+        session = Session(session_id, app, container)
+        if container:
+            if len(self.inside(container)) >= SESSIONS_INSIDE_MAX:
+                raise InvalidError(
+                    f"{SESSIONS_INSIDE_MAX} programs of this container have called functions lately already"
+                )
+            session.held = self._held.setdefault(container, session.held)
         return session
 
     def disconnected(self, session: Session, link: Link) -> None:

@@ -253,12 +253,12 @@ async def test_a_client_that_sends_much_is_made_to_wait(world, monkeypatch):
     _, function = await world.app(server, "f", client=client)
     (session,) = server.sessions
     calls = [await client.put(function, [b"x" * 400], "remote") for _ in range(20)]
-    await wait_until_async(lambda: session.held_bytes > 1000, "the session holds as much as it may")
+    await wait_until_async(lambda: session.held.bytes > 1000, "the session holds as much as it may")
     for _ in range(10):
         await world.http(server, "GET", "/v1/status")
-    assert session.held_bytes <= 1400
+    assert session.held.bytes <= 1400
     fake.answering = True
     fake.answer_all()
     for call in calls:
         assert (await client.output(call))[0] == "returned"
-    assert session.held_bytes == 0
+    assert session.held.bytes == 0

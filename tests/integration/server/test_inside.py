@@ -1,5 +1,7 @@
 """Programs inside containers call functions of their own app, by way of their node."""
 
+from ingle.server import call as calls
+from ingle.testing.waiting import wait_until_async
 from ingle.wire import api, node
 from ingle.wire.codec import split
 
@@ -105,3 +107,28 @@ async def test_after_a_reconnect_of_its_node_it_has_to_say_hello_again(world):
     fake.answer_all()
     assert (await again.wait(api.Outputs))[0].inputs == [f"{call}:0"]
     assert fake.ran.count(f"{call}:0") == 1
+
+
+async def test_a_container_cannot_fill_the_server_with_inputs(world, monkeypatch):
+    """Neither by many calls, nor from many programs: empty inputs cost the server memory too."""
+    monkeypatch.setattr(calls, "CONTAINER_INPUTS_MAX", 10)
+    server = await world.server()
+    fake, _, _, (function,), inside = await start(world, server, "f")
+    fake.answering = False
+    await inside.say(api.Hello("se-inside-1", 1))
+    await inside.say(api.PutInputs("fc-0123456789abcdef", function, "map", 0, [0] * 6))
+    await inside.say(api.PutInputs("fc-0123456789abcdef", function, "map", 0, [0] * 10))  # six of them said again
+    other = Inside(fake, inside.container, "c-2")
+    await other.say(api.Hello("se-inside-2", 1))
+    await other.say(api.PutInputs("fc-0123456789abcdee", function, "map", 0, [0]))
+    refused, _ = await other.wait(api.Refused)
+    assert refused.call == "fc-0123456789abcdee" and "under way" in refused.message
+    assert server.parts.calls.pending == 10
+    fake.answering = True
+    fake.answer_all()
+    await wait_until_async(lambda: server.parts.calls.pending == 0, "all have ended")
+    await inside.say(api.AckOutputs([f"fc-0123456789abcdef:{n}" for n in range(10)]))
+    await inside.say(api.PutInputs("fc-0123456789abcded", function, "map", 0, [0] * 10))
+    await fake.until(
+        lambda: any("fc-0123456789abcded:0" in m.inputs for m, _ in fake.got if isinstance(m, node.SendInputs))
+    )

@@ -13,7 +13,8 @@ def test_the_right_token_passes():
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "secret", "Bearer", "Bearer ", "Bearer secre", "Basic secret", "Bearer sécret"]
+    "header",
+    [None, "", "secret", "Bearer", "Bearer ", "Bearer secre", "Basic secret", "Bearer sécret", "Bearer \udcff\udcfe"],
 )
 def test_any_other_does_not(header):
     with pytest.raises(AuthError, match="token"):
@@ -27,6 +28,7 @@ def test_a_server_without_a_token_lets_nobody_in():
 
 def test_only_the_same_wire_passes():
     check_version({VERSION_HEADER: str(WIRE_VERSION)})
-    for headers in ({}, {VERSION_HEADER: ""}, {VERSION_HEADER: f"{WIRE_VERSION}.0"}):
-        with pytest.raises(VersionError, match="install the same version"):
+    for headers in ({}, {VERSION_HEADER: ""}, {VERSION_HEADER: f"{WIRE_VERSION}.0"}, {VERSION_HEADER: "\udcff"}):
+        with pytest.raises(VersionError, match="install the same version") as raised:
             check_version(headers)
+        str(raised.value).encode()

@@ -1,5 +1,9 @@
 """Sessions over their reconnects, and who hears of what."""
 
+import pytest
+
+from ingle.exceptions import InvalidError
+from ingle.server import session as limits
 from ingle.server.session import LOG_BACKLOG_MAX, Sessions
 from ingle.wire.api import CODEC, AppEnded, LogLine, Logs
 
@@ -70,3 +74,17 @@ def test_who_is_slow_misses_lines_and_hears_how_many():
     assert "3 lines skipped" in note.lines[0].text
     sessions.tell_logs("ap-1", [LINE])
     assert slow.said[1:] == [Logs("ap-1", [LINE])]
+
+
+def test_the_programs_inside_one_container_share_its_bounds(monkeypatch):
+    monkeypatch.setattr(limits, "SESSIONS_INSIDE_MAX", 2)
+    sessions = Sessions()
+    first = sessions.connected("se-1", FakeLink(), "ap-1", "co-1")
+    second = sessions.connected("se-2", FakeLink(), "ap-1", "co-1")
+    elsewhere = sessions.connected("se-1", FakeLink(), "ap-1", "co-2")
+    assert first.held is second.held and elsewhere.held is not first.held
+    assert sessions.connected("se-1", FakeLink()).held is not sessions.connected("se-2", FakeLink()).held
+    with pytest.raises(InvalidError, match="of this container"):
+        sessions.connected("se-3", FakeLink(), "ap-1", "co-1")
+    sessions.forget(first)
+    assert sessions.connected("se-3", FakeLink(), "ap-1", "co-1").held is second.held

@@ -26,7 +26,7 @@ async def session(request: web.Request) -> web.StreamResponse:
         receive = clients.receive
         async for frame in link.frames():
             receive(known, frame)
-            if known.held_bytes > session_limits.HELD_BYTES_MAX:
+            if known.held.bytes > session_limits.HELD_BYTES_MAX:
                 await known.room(link.connected)
     except (FrameError, Error) as error:
         failure = failure_of(error) if isinstance(error, Error) else None
