@@ -45,8 +45,8 @@ class _Above(io.TextIOWrapper):
     into a line that is not at its end (`print` writes its arguments one by one)."""
 
     def __init__(self, stream: io.TextIOWrapper, screen: "Screen"):
-        buffering = stream.isatty() or stream.line_buffering
-        super().__init__(stream.buffer, stream.encoding, stream.errors, line_buffering=buffering)
+        # By line in a pipe as well: log lines and the program's own stay in their order.
+        super().__init__(stream.buffer, stream.encoding, stream.errors, line_buffering=True)
         self.screen = screen
         self.line_open = False
 
