@@ -60,7 +60,7 @@ clean:
 	    version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	    echo "Installing python$$version-venv: Python needs it to make a virtual environment"; \
 	    install="$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q python$$version-venv"; \
-	    { $$install || { $(SUDO) apt-get update -q && $$install; }; } >/dev/null || \
+	    { $$install 2>/dev/null || { $(SUDO) apt-get update -q && $$install; }; } >/dev/null || \
 	        { echo "make: install the venv package of $$python, then run make again" >&2; exit 1; }; \
 	fi; \
 	rm -rf .venv && $$python -m venv .venv
