@@ -7,7 +7,6 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -69,7 +68,7 @@ def status(state: Path) -> Status:
     )
 
 
-def start_in_background(up: Up, say: Callable[[str], None] = lambda line: None) -> Status:
+def start_in_background(up: Up) -> Status:
     """Returns when server and node are ready; at once when they run already.
 
     Raises:

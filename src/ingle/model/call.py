@@ -4,8 +4,6 @@ A *call* is what `.remote()`, `.spawn()` or `.map()` makes; it has one *input* p
 take several *attempts*; it ends with exactly one *outcome*.
 """
 
-from dataclasses import dataclass
-
 # What a call is for.
 REMOTE = "remote"  # one input, its client waits
 MAP = "map"  # many inputs, its client waits
@@ -25,11 +23,3 @@ INLINE_BYTES_MAX = 1 << 20
 OUTSTANDING_MAX = 1000
 #: Generator items that may be under way before the client asks for more.
 YIELDS_AHEAD_MAX = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    id: str
-    function_id: str
-    kind: str
-    created_s: float

@@ -4,6 +4,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from ingle.model import ids
+
 #: Part of every layer's name: raise it when the builder would make something else of the same recipe.
 BUILDER_VERSION = 1
 
@@ -18,4 +20,4 @@ class ImageSpec:
     @property
     def id(self) -> str:
         recipe = json.dumps([BUILDER_VERSION, self.kind, self.python])
-        return "im-" + hashlib.sha256(recipe.encode()).hexdigest()[:16]
+        return f"{ids.IMAGE}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"

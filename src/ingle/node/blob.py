@@ -90,15 +90,6 @@ class Blobs:
         await self._try(lambda: self._put_file(blob, fd), f"store blob {blob}")
         return blob
 
-    async def put_bytes(self, data: bytes) -> str:
-        fd = os.memfd_create("blob", os.MFD_CLOEXEC)
-        try:
-            with open(fd, "wb", closefd=False) as file:
-                file.write(data)
-            return await self.put_file(fd)
-        finally:
-            os.close(fd)
-
     async def get_file(self, blob: str, target: Path) -> None:
         """The blob's content in a new file.
 

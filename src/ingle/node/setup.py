@@ -93,11 +93,6 @@ def install(say: Callable[[str], None] = print, needs: Sequence[Need] = NEEDS) -
     return lacking
 
 
-def install_command(need: Need) -> str:
-    """One line that mends the lack, for people."""
-    return f"apt-get install --yes --no-install-recommends {need.packages[0]}"
-
-
 def _choose(need: Need) -> str:
     for package in need.packages:
         if _on_offer(package):

@@ -398,11 +398,6 @@ async def connected() -> Connection:
     return await in_thread(current)
 
 
-def existing() -> Connection | None:
-    """The connection of this process if it has one."""
-    return _current
-
-
 def disconnect() -> None:
     """Closes the connection of this process; the next use makes another."""
     global _current

@@ -19,8 +19,6 @@ Match = Callable[[dict], bool]
 
 #: Lines that wait for a slow follower; then some are skipped.
 FOLLOW_LINES_MAX = 10_000
-#: Lines of one frame from a node.
-FRAME_LINES_MAX = 10_000
 #: Lines read from disk at once.
 PAGE = 1000
 #: How often a follower looks whether there is more to come.

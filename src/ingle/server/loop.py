@@ -79,9 +79,6 @@ class Loop:
         finally:
             self._busy = False
 
-    def tick(self) -> None:
-        self.post()
-
     def _do(self, todo: list) -> None:
         for command in todo:
             try:
@@ -158,15 +155,18 @@ class Loop:
             log.warning("container %s is to start for a function that is gone", command.container)
             return
         app = function.app
+        name = function.spec.name
         self._containers.add(
-            Running(command.container, app.id, command.function, command.node, states.STARTING, time.time())
+            Running(
+                command.container, app.id, command.function, command.node, states.STARTING, time.time(), function_name=name
+            )
         )
         message = wire.StartContainer(
             command.container, function.spec, self._apps.names(app.id), command.queued_s * 1000, app.name
         )
         self._nodes.send(command.node, message)
         if self._sessions.watched(app.id):
-            text = f"starting a container for {function.spec.name}"
+            text = f"starting a container for {name}"
             self._sessions.tell(app.id, Notice(app.id, "container", command.function, text))
 
     def _stop_container(self, command: commands.StopContainer) -> None:

@@ -17,8 +17,6 @@ from ingle.model.resources import Resources
 from ingle.testing.leftovers import find_leftovers
 from ingle.testing.waiting import wait_until_async
 
-READY_S = 60.0
-
 
 class Platform:
     """`async with Platform(nodes=2) as p:` a server and nodes; `p.env()` makes clients find them.
