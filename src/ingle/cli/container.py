@@ -38,7 +38,8 @@ def list_containers(everything: bool, phases: bool, as_json: bool) -> None:
 def _row(one: dict, app_names: dict[str, str]) -> tuple[str, ...]:
     app = app_names.get(one["app_id"], one["app_id"])
     held = str(len(one["inputs"]))
-    return (one["id"], one["function_id"], app, one["state"], held, output.age(one["started_s"]), one["exit_reason"])
+    function = one["function_name"]
+    return (one["id"], function, app, one["state"], held, output.age(one["started_s"]), one["exit_reason"])
 
 
 def _phases(one: dict, names: tuple[str, ...]) -> tuple[str, ...]:

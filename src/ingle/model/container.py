@@ -23,3 +23,4 @@ class Container:
     phases_ms: dict[str, float] = field(default_factory=dict)
     from_spare: bool = False
     exit_reason: str = ""
+    function_name: str = ""

@@ -481,12 +481,17 @@ class Calls:
         found = self._inputs.get(input_id)
         return found is not None and found.outcome is None
 
-    def expect(self, container: str, input_ids: Sequence[str]) -> None:
-        """A node holds these; perhaps somebody will ask for them."""
-        now = time.monotonic()
+    def expect(self, container: str, input_ids: Sequence[str]) -> list[tuple[str, int]]:
+        """A node holds these; perhaps somebody will ask for them. Gives the generators whose client was here before their
+        node, with the number of items that each may yield beyond what the node knows."""
+        now, owed = time.monotonic(), []
         for input_id in input_ids:
-            if input_id not in self._inputs:
+            found = self._inputs.get(input_id)
+            if found is None:
                 self._strangers.setdefault(input_id, Stranger(now, container))
+            elif found.items is not None and found.outcome is None and not found.items.container:
+                owed.append((input_id, found.items.adopt(container)))
+        return owed
 
     def _claim(self, input_id: str, stranger: Stranger) -> None:
         items = self._inputs[input_id].items

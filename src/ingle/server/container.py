@@ -25,6 +25,7 @@ class Running:
     phases_ms: dict[str, float] = field(default_factory=dict)
     from_spare: bool = False
     stopping: bool = False
+    function_name: str = ""
 
 
 class Containers:
@@ -80,4 +81,5 @@ def _value(record: Running, state: str, reason: str) -> Container:
         dict(record.phases_ms),
         record.from_spare,
         reason,
+        record.function_name,
     )

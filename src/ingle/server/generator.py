@@ -20,7 +20,7 @@ SLACK = YIELDS_AHEAD_MAX
 
 
 class Items:
-    __slots__ = ("attempt", "consumed", "container", "kept", "next", "unknown")
+    __slots__ = ("attempt", "consumed", "container", "kept", "next", "owed", "unknown")
 
     def __init__(self) -> None:
         self.attempt = _START * _PER_START
@@ -28,20 +28,24 @@ class Items:
         self.next = 0  #: number of the next new item
         self.consumed = 0  #: items that the client has said it took
         self.kept: deque[tuple[bytes, bool]] = deque()  #: the last ones, up to `next`
+        self.owed = 0  #: items that the client has said it took while nobody here knew where it runs
         self.unknown = False  #: another server process saw its first items: the first that come say how many they were
 
     def begin(self, container: str) -> None:
         """A new attempt: what the last one yielded is void."""
         self.attempt += 1
         self.container = container
-        self.next = self.consumed = 0
+        self.next = self.consumed = self.owed = 0
         self.kept.clear()
         self.unknown = False
 
-    def adopt(self, container: str) -> None:
-        """An attempt that began under another server process. The node keeps what its client has not taken."""
+    def adopt(self, container: str) -> int:
+        """An attempt that began under another server process. The node keeps what its client has not taken. Gives how many
+        more it may yield: what its client has said before the node was back."""
+        owed = self.owed
         self.begin(container)
         self.unknown = True
+        return owed
 
     def stop(self) -> None:
         self.container = ""
@@ -61,6 +65,8 @@ class Items:
 
     def credit(self, items: int) -> None:
         """The client took so many more."""
+        if not self.container:
+            self.owed += items
         self.consumed = min(self.consumed + items, self.next)
         while len(self.kept) > self.next - self.consumed + SLACK:
             self.kept.popleft()

@@ -156,10 +156,12 @@ class Nodes:
         # No await beyond this point: from here on the world stands still until the scheduler knows.
         peer = self._peer(link, message.node)
         self._close_clients(peer)
-        held, unwanted = self._held(peer, message, ended)
+        held, unwanted, owed = self._held(peer, message, ended)
         peer.send(wire.NodeWelcome(self._server, unwanted, *self._blobs))
         for spec in self._images.wanted():
             peer.send(wire.EnsureImage(spec))
+        for grant in owed:
+            peer.send(grant)
         self._events.post(events.NodeJoined(peer.node.id, peer.node.boot_id, peer.node.capacity, tuple(held)))
         log.info("node %s (%s) joined with %d containers", peer.node.name, peer.node.id, len(held))
         return peer
@@ -174,9 +176,11 @@ class Nodes:
         peer.node, peer.link, peer.heard_s = node, link, time.monotonic()
         return peer
 
-    def _held(self, peer: Peer, message: wire.NodeHello, ended: set[str]) -> tuple[list[events.Held], list[str]]:
-        """What it has that is wanted, for the scheduler; and what is not."""
-        held, unwanted = [], []
+    def _held(
+        self, peer: Peer, message: wire.NodeHello, ended: set[str]
+    ) -> tuple[list[events.Held], list[str], list[wire.GrantYields]]:
+        """What it has that is wanted, for the scheduler; what is not; and what its generators may yield more."""
+        held, unwanted, owed = [], [], []
         here = {report.container for report in message.containers}
         for record in self._containers.on_node(peer.node.id):
             if record.id not in here:
@@ -185,7 +189,8 @@ class Nodes:
             function = self._functions.find(report.function)
             stranger = self._containers.app_of(report.container) is None
             inputs = [i for i in report.inputs if self._calls.held(i) or (stranger and i not in ended)]
-            self._calls.expect(report.container, inputs)
+            claimed = self._calls.expect(report.container, inputs)
+            owed += [wire.GrantYields(report.container, one, items) for one, items in claimed if items]
             if report.state in (states.STOPPING, states.EXITED):
                 continue
             if function is None:
@@ -194,12 +199,15 @@ class Nodes:
                 continue
             known = self._containers.running.get(report.container)
             record = known or self._containers.add(
-                Running(report.container, function.app.id, report.function, peer.node.id, report.state, time.time())
+                Running(
+                    report.container, function.app.id, report.function, peer.node.id, report.state, time.time(),
+                    function_name=function.spec.name,
+                )
             )
             record.seen = report.state
             record.inputs = dict.fromkeys(inputs)
             held.append(events.Held(report.container, report.function, report.state == states.READY, tuple(inputs)))
-        return held, unwanted
+        return held, unwanted, owed
 
     def left(self, peer: Peer, link: Link) -> None:
         """The connection is gone; the node has its grace to come back."""

@@ -143,6 +143,38 @@ async def test_a_generator_goes_on_where_it_was(world):
     assert not fake.stopped
 
 
+async def test_a_generator_goes_on_though_its_client_was_back_before_its_node(world):
+    server = await world.server()
+    fake = await world.node(server)
+    fake.answering = False
+    client = await world.client(server)
+    app, function = await world.app(server, "g", client=client, is_generator=True)
+    call = await client.put(function, [b"a"], "generator")
+    one = f"{call}:0"
+    await fake.until(lambda: any(fake.inputs.values()))
+    (container,) = fake.containers
+    await fake.say(node.NodeYielded(container, one, 0, [1]), b"a")
+    await client.wait(api.Yielded)
+    await world.kill(server)
+
+    server = await world.server()
+    again = await world.client(server, client.session)
+    await again.say(api.Attach(app))
+    await again.put(function, [b"a"], "generator", call=call)
+    await again.say(api.Credit(one, 32))
+    await again.say(api.WatchCall("fc-unknown"))
+    await again.wait(api.CallState)  # all that it said before has been heard
+    await reopen(fake, server)
+    assert (await fake.wait(node.GrantYields))[0] == node.GrantYields(container, one, 32)
+    await fake.say(node.NodeYielded(container, one, 1, [1]), b"b")
+    message, payload = await again.wait(api.Yielded)
+    assert (message.first, bytes(payload)) == (1, b"b")
+    fake.run = lambda function, payload: ("returned", b"")
+    fake.answer_all()
+    assert await again.output(call) == ("returned", b"")
+    assert fake.ran.count(one) <= 1
+
+
 async def test_an_ephemeral_app_whose_owner_does_not_come_back_ends(world):
     server = await world.server()
     fake = await world.node(server)

@@ -8,7 +8,7 @@ from ingle.server.container import Containers, Running
 
 
 def add(containers, name, node="no-1"):
-    return containers.add(Running(name, "ap-1", "fu-1", node, "starting", 1.0))
+    return containers.add(Running(name, "ap-1", "fu-1", node, "starting", 1.0, function_name="f"))
 
 
 def test_ended_ones_are_remembered_for_a_while(monkeypatch):
@@ -21,6 +21,7 @@ def test_ended_ones_are_remembered_for_a_while(monkeypatch):
     ]
     containers.ended("co-1", "why")
     assert containers.ended("co-1", "again") is None
+    assert {c.function_name for c in containers.values(with_ended=True)} == {"f"}
     assert [(c.id, c.state, c.exit_reason) for c in containers.values(with_ended=True)] == [
         ("co-1", "exited", "why"),
         ("co-2", "stopping", ""),

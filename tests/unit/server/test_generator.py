@@ -36,7 +36,8 @@ def test_a_new_attempt_begins_at_nought_with_a_higher_number():
 
 def test_another_server_process_numbers_attempts_higher():
     one = Items()
-    one.adopt("co-1")
+    one.credit(3)
+    assert one.adopt("co-1") == 3 and one.owed == 0
     assert one.take(70, items("k")) == items("k")
     assert one.take(72, items("m")) is None
 
