@@ -46,7 +46,8 @@ class NodeLost:
 
 @dataclass(frozen=True, slots=True)
 class FunctionAdded:
-    """`fail_fast`: waiting inputs fail with the error when containers cannot start (ephemeral apps)."""
+    """`fail_fast`: waiting inputs fail when containers cannot start for reasons that are not the user's (apps that are not detached);
+    where the reason is the user's code they always do."""
 
     spec: FunctionSpec
     fail_fast: bool

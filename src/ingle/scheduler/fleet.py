@@ -133,7 +133,7 @@ def start_failed(cluster: Cluster, function: Function, began_s: float, reason: s
         delay_s = retry.backoff_s(function.start_failures)
         function.backoff_until_s = cluster.now_s + delay_s
         cluster.at(function.backoff_until_s, BACKOFF_OVER, function.id)
-        if not user_error or not function.fail_fast:
+        if not user_error:
             cluster.explain(function, f"its containers fail to start; the next start is in {delay_s:g} s")
     if (
         not retry.give_up_waiting(function.fail_fast, user_error, function.start_failures)

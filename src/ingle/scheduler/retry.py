@@ -26,5 +26,6 @@ def backoff_s(failures: int) -> float:
 
 
 def give_up_waiting(fail_fast: bool, user_error: bool, failures: int) -> bool:
-    """Should inputs that wait for a container be told that none starts?"""
-    return fail_fast and (user_error or failures >= START_FAILURES_MAX)
+    """Should inputs that wait for a container be told that none starts? The user's own error would only come again, as an
+    app's code never changes; of other reasons a detached app waits for the end, as its calls were promised."""
+    return user_error or (fail_fast and failures >= START_FAILURES_MAX)

@@ -35,12 +35,19 @@ def test_inputs_of_a_detached_app_wait_for_the_next_start():
     told = Driver()
     told.add(fail_fast=False)
     (start,) = told.ask()
-    out = failed(told, start.container, user_error=True)
+    out = failed(told, start.container)
     assert out == [commands.Explain("fu-1", "its containers fail to start; the next start is in 1 s")]
     (start,) = of(told.pass_s(1.1), commands.StartContainer)
     out = told.ready(start.container)
     assert commands.Explain("fu-1", "") in out and sent(out)
     assert told.cluster.functions["fu-1"].start_failures == 0
+
+
+def test_inputs_of_a_detached_app_do_not_wait_for_code_that_never_changes():
+    told = Driver()
+    told.add(fail_fast=False)
+    (start,) = told.ask()
+    assert ended(failed(told, start.container, user_error=True)) == {"fc-1:0": "start_failed"}
 
 
 def test_containers_that_were_started_together_fail_as_one():

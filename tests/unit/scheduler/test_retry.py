@@ -16,4 +16,5 @@ def test_waiting_inputs_are_given_up_at_once_for_the_users_error_and_later_for_o
     assert retry.give_up_waiting(True, True, 1)
     assert not retry.give_up_waiting(True, False, 2)
     assert retry.give_up_waiting(True, False, 3)
-    assert not retry.give_up_waiting(False, True, 99)
+    assert retry.give_up_waiting(False, True, 1)
+    assert not retry.give_up_waiting(False, False, 99)
