@@ -68,9 +68,12 @@ def enter(values: dict[str, str], function_ids: dict[str, str], io: str) -> None
 
 def to_environment() -> dict[str, str]:
     """What a child process needs to know the same."""
+    library = __file__.rpartition("/ingle/")[0]
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path and path != library]
     said = {
         _VARIABLE: "\n".join((container, app, app_name, function, function_name)),
         "INGLE_IO_DIR": io_dir,
+        "PYTHONPATH": ":".join([*paths, library]),  # so that `import ingle` works there as well
     }
     flat = "\n".join(f"{name}={value}" for name, value in functions.items())
     if len(flat) < _FUNCTIONS_BYTES_MAX:

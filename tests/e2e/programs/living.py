@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -66,6 +67,12 @@ def square(x):
 @app.function()
 def sum_of_squares(count):
     return sum(square.map(range(count)))
+
+
+@app.function()
+def square_in_a_program_of_its_own(x):
+    program = f"import living; print(living.square.remote({x}))"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd="/root").stdout
 
 
 @app.function()
@@ -151,6 +158,7 @@ def calls_from_inside():
     assert gather_inside.remote(10) == [i * i for i in range(10)]
     assert items_inside.remote(100) == list(range(100))
     assert fails_inside.remote() == "caught division by zero"
+    assert square_in_a_program_of_its_own.remote(6) == "36\n"
 
 
 @app.local_entrypoint()

@@ -20,7 +20,7 @@ def f(how):
         return seen
     if how == "process":
         return eval(subprocess.run([sys.executable, "-c", "import user_code; print(user_code.at_import)"],
-                    capture_output=True, check=True, env={**__import__("os").environ, "PYTHONPATH": ":".join(sys.path)}).stdout)
+                    capture_output=True, check=True).stdout)
     return here()
 """
 
