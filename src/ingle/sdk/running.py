@@ -78,7 +78,10 @@ class Running:
     def _start(self) -> None:
         app = self._app
         if context.in_container:
-            raise InvalidError("`app.run()` is for programs on your own machine; this app runs already")
+            told = "`app.run()` is for programs on your own machine; this app runs already"
+            if not context.current_input_id():  # its file is being imported
+                told += ': put it under `if __name__ == "__main__":`, which containers skip'
+            raise InvalidError(told)
         if app._running is not None:
             raise InvalidError("this app is running already: a second `app.run()` needs the first to end")
         functions = list(app.registered_functions.values())

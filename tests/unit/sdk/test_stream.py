@@ -114,6 +114,11 @@ def other(x):
     return x
 
 
+def test_running_an_app_there_is_an_error_that_shows_the_fix(node):
+    with pytest.raises(ingle.exceptions.InvalidError, match="__main__"), ingle.App("inside").run():
+        pass
+
+
 def test_calls(node):
     app = ingle.App("inside")
     f = app.function()(double)
