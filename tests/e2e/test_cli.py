@@ -57,6 +57,10 @@ def test_a_file_that_is_not_there_or_is_no_app(ingle, tmp_path):
     (tmp_path / "plain.py").write_text("x = 1\n")
     done = ingle.run("run", str(tmp_path / "plain.py"))
     assert done.code in (1, 2) and "App" in done.stderr, done.all
+    (tmp_path / "struct.py").write_text("import ingle\napp = ingle.App()\n")
+    done = ingle.run("run", str(tmp_path / "struct.py"), cwd=tmp_path)
+    assert done.code == 2 and "rename" in done.stderr, done.all
+    (tmp_path / "struct.py").unlink()
     (tmp_path / "syntax.py").write_text("def broken(:\n")
     done = ingle.run("run", str(tmp_path / "syntax.py"))
     assert done.code == 1 and "SyntaxError" in done.stderr and "syntax.py" in done.stderr, done.all
@@ -67,6 +71,8 @@ def test_the_result_is_written_to_a_file(ingle, tmp_path):
     assert (tmp_path / "sum").read_text().strip() == "11"
     ingle.run("run", "--write-result", str(tmp_path / "raw"), "command.py::raw").ok()
     assert (tmp_path / "raw").read_bytes() == b"\x00bytes"
+    ingle.run("run", "-w", str(tmp_path / "list"), "command.py::some", "--count", "2").ok()
+    assert json.loads((tmp_path / "list").read_text()) == [0, 1], "of a generator: what it yielded"
 
 
 def test_quiet_leaves_only_the_programs_own_output(ingle):
@@ -128,7 +134,8 @@ def test_apps_are_listed_read_and_stopped_by_name_or_id(ingle):
     done = ingle.run("container", "exec", container["id"], "sh", "-c", "echo to err >&2; cat /proc/1/comm")
     assert done.code == 0 and "to err" in done.stderr and "to err" not in done.stdout, done.all
     done = ingle.run("container", "exec", container["id"], "no-such-program")
-    assert done.code != 0 and "no-such-program" in done.stderr, done.all
+    assert done.code != 0 and f"'no-such-program' in {container['id']}" in done.stderr, done.all
+    assert container["function_name"] in ingle.run("container", "list").ok().stdout
     ingle.run("app", "stop", "by-name").ok()
     assert "by-name" not in [a["name"] for a in ingle.apps()]
     assert "working" in ingle.run("app", "logs", app["id"]).ok().stdout, "logs outlive their app"

@@ -73,10 +73,10 @@ def run(
             loaded = load(place, module)
             chosen = choose(loaded, wanted, place)
             positional, named = arguments_of(chosen, target, arguments)
-            value = execute(chosen, positional, named, detach=detach, name=name)
+            value = execute(chosen, positional, named, detach=detach, name=name, keep=write_result is not None)
             if write_result is not None:
                 write_value(write_result, value)
-            elif chosen.remote is not None:
+            elif chosen.remote is not None and not chosen.remote.is_generator:
                 show_value(value)
             return 0
         except KeyboardInterrupt:
@@ -156,7 +156,7 @@ def load(place: str, is_module: bool) -> ModuleType:
         InvalidError: there is no such file or module.
         click.UsageError: it has the name of a module that is needed here.
     """
-    from ingle.sdk import source
+    from ingle.sdk import running, source  # noqa: F401 - what they import must not come from the program's folder
 
     entry = source.entry(place, is_module)
     known = sys.modules.get(entry.module)
@@ -212,8 +212,11 @@ def list_choices(loaded: ModuleType) -> list[Choice]:
 # ---- running it
 
 
-def execute(chosen: Choice, positional: list, named: dict, *, detach: bool, name: str | None) -> Any:
-    """Run the app around the entrypoint or the function; returns its value."""
+def execute(
+    chosen: Choice, positional: list, named: dict, *, detach: bool, name: str | None, keep: bool = False
+) -> Any:
+    """Run the app around the entrypoint or the function; returns its value. What a generator yields is shown as it comes;
+    with `keep` its value is the list of that."""
     with chosen.app.run(name=name, detach=detach):
         if chosen.remote is None:
             value = chosen.function(*positional, **named)
@@ -223,9 +226,12 @@ def execute(chosen: Choice, positional: list, named: dict, *, detach: bool, name
                 value = asyncio.run(_awaited(value))
             return value
         if chosen.remote.is_generator:
+            kept = []
             for item in chosen.remote.remote_gen(*positional, **named):
                 show_value(item)
-            return None
+                if keep:
+                    kept.append(item)
+            return kept
         return chosen.remote.remote(*positional, **named)
 
 
@@ -252,12 +258,12 @@ def write_value(path: Path, value: Any) -> None:
         if isinstance(value, (bytes, bytearray, memoryview)):
             path.write_bytes(value)
         elif isinstance(value, str):
-            path.write_text(value)
+            path.write_text(value, encoding="utf-8", errors="backslashreplace")
         else:
             try:
                 text = json.dumps(value)
             except (TypeError, ValueError):
                 text = repr(value)
-            path.write_text(text + "\n")
+            path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise click.ClickException(f"the result cannot be written to {path}: {error.strerror}") from None

@@ -189,7 +189,8 @@ class Execs:
         try:
             process = await self._runtime.exec(container, message.argv, env=env, cwd="/root", tty=message.tty)
         except (RuntimeFault, OSError) as error:
-            self._refuse(message.exec, str(error))
+            text = str(error).replace(container, message.container)  # a spare has a name of its own
+            self._refuse(message.exec, text)
             return
         one = self._running[message.exec] = Exec(message.exec, process, self._say)
         if message.tty:

@@ -158,7 +158,13 @@ class Loop:
         name = function.spec.name
         self._containers.add(
             Running(
-                command.container, app.id, command.function, command.node, states.STARTING, time.time(), function_name=name
+                command.container,
+                app.id,
+                command.function,
+                command.node,
+                states.STARTING,
+                time.time(),
+                function_name=name,
             )
         )
         message = wire.StartContainer(

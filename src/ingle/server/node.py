@@ -200,7 +200,12 @@ class Nodes:
             known = self._containers.running.get(report.container)
             record = known or self._containers.add(
                 Running(
-                    report.container, function.app.id, report.function, peer.node.id, report.state, time.time(),
+                    report.container,
+                    function.app.id,
+                    report.function,
+                    peer.node.id,
+                    report.state,
+                    time.time(),
                     function_name=function.spec.name,
                 )
             )

@@ -27,6 +27,11 @@ def shout(word: str = "hey"):
 
 
 @app.function()
+def some(count: int):
+    yield from range(count)
+
+
+@app.function()
 def raw():
     return b"\x00bytes"
 
