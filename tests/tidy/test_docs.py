@@ -118,3 +118,13 @@ def test_paths_in_the_pages_exist():
                 if not (TOP / path).exists() and not path.startswith("bench/results"):
                     wrong.append(f"{here(page, number)}: {path} is not there")
     assert not wrong, "\n".join(wrong)
+
+
+def test_decisions_are_numbered_once():
+    pages = files("docs/decisions/*.md")
+    wrong = [
+        f"{here(page, 1)}: its name has a number of its own, and its title begins with that number"
+        for page in pages
+        if page.read_text().partition(".")[0] != f"# {int(page.name[:4])}" or sum(p.name[:4] == page.name[:4] for p in pages) > 1
+    ]
+    assert not wrong, "\n".join(wrong)
