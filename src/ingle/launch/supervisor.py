@@ -8,7 +8,8 @@ by kill -9. Its stdout carries JSON lines for the supervisor: `{"ready": …}` o
 log, which the supervisor writes to a bounded file.
 
 A child that dies is started again after 0.1 s, then 0.2 s, … at most 5 s. Three things end it all: a signal, a child
-that says its configuration is wrong (CONFIG_ERROR_CODE), and a child that never once became ready in FIRST_TRIES.
+that says its configuration is wrong (CONFIG_ERROR_CODE) at its first start or for CONFIG_PATIENCE_S, and a child that
+never once became ready in FIRST_TRIES.
 The node starts when the server first answers; it outlives the server's restarts, as its containers do.
 """
 
@@ -24,8 +25,9 @@ BACKOFF_S_FIRST, BACKOFF_S_MAX = 0.1, 5.0
 #: A child that lived so long starts with the first backoff again.
 STEADY_S = 2.0
 FIRST_TRIES = 3
-#: Restarts of a child that was ready before and now says that its configuration is wrong.
-CONFIG_TRIES = 5
+#: A child that was ready before and now says that its configuration is wrong is tried again for so long: the disk is
+#: full, the runtime is just being upgraded, somebody sits on the port. What has been accepted waits meanwhile.
+CONFIG_PATIENCE_S = 600.0
 NODE_STOP_S, SERVER_STOP_S = 25.0, 10.0
 LOG_BYTES_MAX = 4 << 20
 TAIL_BYTES = 2000
@@ -44,9 +46,10 @@ class LogFile:
     def write(self, data):
         self.tail = (self.tail + data)[-TAIL_BYTES:]
         try:
-            if self.size + len(data) > LOG_BYTES_MAX:
+            if self.file.closed or self.size + len(data) > LOG_BYTES_MAX:
                 self.file.close()
-                os.replace(self.path, self.path + ".1")
+                if os.path.exists(self.path):  # not if a full disk had no room for a new one the last time
+                    os.replace(self.path, self.path + ".1")
                 self.file = open(self.path, "ab", buffering=0)  # noqa: SIM115
                 self.size = 0
             self.file.write(data)
@@ -68,6 +71,7 @@ class Child:
         self.error = ""
         self.was_ready = False
         self.failures = 0  # since it last was ready
+        self.wrong_since = None  # it was ready, and says since then that its configuration is wrong
         self.backoff = BACKOFF_S_FIRST
         self.started_at = 0.0
         self.start_at = None  # when to start it (again); None: not now
@@ -236,6 +240,7 @@ class Supervisor:
             return
         again = child.was_ready
         child.ready, child.was_ready, child.failures = message["ready"], True, 0
+        child.wrong_since = None
         self.write_server_json()
         if child is self.server:
             # The same address after a restart, whatever port was free the first time.
@@ -269,14 +274,17 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(status)
         how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
         child.failures += 1
-        tries = CONFIG_TRIES if child.was_ready else 1
-        if code == CONFIG_ERROR_CODE and child.failures >= tries:
-            self.fail(child.error or self.tail(child))
-            return
+        now = time.monotonic()
+        if code == CONFIG_ERROR_CODE:
+            said = child.error or self.tail(child)
+            child.wrong_since = now if child.wrong_since is None else child.wrong_since
+            if not child.was_ready or now - child.wrong_since > CONFIG_PATIENCE_S:
+                self.fail(said)
+                return
+            how = f"cannot start: {said}"
         if not child.was_ready and child.failures >= FIRST_TRIES:
             self.fail(f"the {child.name} {how} {FIRST_TRIES} times; its log ends with:\n{self.tail(child)}")
             return
-        now = time.monotonic()
         if now - child.started_at >= STEADY_S:
             child.backoff = BACKOFF_S_FIRST
         child.start_at = now + child.backoff

@@ -170,6 +170,10 @@ class Database:
             said = str(error)
             if "malformed" in said or "not a database" in said:
                 raise SetupError(_damaged(str(self.path), said)) from None
+            if "disk is full" in said or "disk I/O error" in said:
+                raise SetupError(
+                    f"the database {self.path} cannot be opened ({said}): is the disk full? free some space there"
+                ) from None
             raise SetupError(f"the database {self.path} cannot be opened: {said}") from None
         except OSError as error:
             raise SetupError(f"the database {self.path} cannot be made: {error.strerror}") from None

@@ -171,6 +171,20 @@ def test_a_wrong_configuration_of_the_node_ends_the_server_too(rig):
     assert gone(rig.pid("server"))
 
 
+def test_what_once_ran_is_tried_again_though_its_configuration_is_wrong_just_now(rig):
+    """The disk is full for a while, say: nothing that waits for the platform is given up for that."""
+    rig.start()
+    rig.report()
+    server = rig.pid("server")
+    rig.behave("node", "config")
+    os.kill(rig.pid("node"), signal.SIGKILL)
+    wait_until(lambda: len(rig.starts("node")) == 7, "the node is started again, and again")
+    rig.behave("node", "well")
+    wait_until(lambda: "node is back" in rig.log("up"), "the node is back")
+    assert "node cannot start: the port is taken; starting it again in" in rig.log("up")
+    assert rig.pid("server") == server and not gone(server)
+
+
 def test_a_child_that_never_becomes_ready_is_given_up_with_its_last_words(rig):
     rig.behave("node", "dies")
     rig.start()
@@ -199,6 +213,19 @@ def test_the_log_stays_bounded(tmp_path, monkeypatch):
         log.write(b"a" * 99 + b"\n")
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
     assert len(sizes) == 2 and max(sizes) <= 1000
+
+
+def test_the_log_goes_on_after_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "LOG_BYTES_MAX", 1000)
+    log = supervisor.LogFile(str(tmp_path / "x.log"))
+    log.write(b"a" * 999 + b"\n")
+    tmp_path.chmod(0o500)  # for those whom modes bind; root is refused by a name that is a directory
+    (tmp_path / "x.log.1").mkdir()
+    log.write(b"lost\n")
+    (tmp_path / "x.log.1").rmdir()
+    tmp_path.chmod(0o700)
+    log.write(b"kept\n")
+    assert (tmp_path / "x.log").read_bytes() == b"kept\n"
 
 
 def test_it_is_small(rig):
