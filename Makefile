@@ -71,6 +71,8 @@ clean:
 	@touch $@
 
 .venv/.test: .venv/.installed
+	@command -v ip >/dev/null || { echo "Installing iproute2: the tests cut and join networks with it"; \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q iproute2 >/dev/null; }
 	@echo "Installing what the tests need into .venv"
 	@$(PIP) -e '.[test]'
 	@touch $@

@@ -79,8 +79,9 @@ class Function(Generic[P, R, L]):
         return _Remote(self)
 
     @property
-    def local(self) -> Callable[P, L]:
-        """Runs it here, as the plain Python function that it is; of an async function: makes its coroutine.
+    def local(self) -> _Local[P, R, L]:
+        """Runs it here, as the plain Python function that it is; of an async function: makes its coroutine, which
+        `await f.local.aio(...)` awaits as well.
 
         Raises:
             InvalidError: it arrived as an argument, and its module cannot be imported here.
@@ -89,7 +90,7 @@ class Function(Generic[P, R, L]):
             from ingle.sdk.reference import find_raw
 
             find_raw(self)
-        return self._ingle_raw
+        return _Local(self)
 
     @property
     def spawn(self) -> _Spawn[P, R]:
@@ -194,6 +195,17 @@ class _Way:
 
     def __init__(self, function: Function[Any, Any, Any]):
         self._function = function
+
+
+class _Local(_Way, Generic[P, R, L]):
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> L:
+        return self._function._ingle_raw(*args, **kwargs)
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: Any = self(*args, **kwargs)
+        return await result if hasattr(result, "__await__") else result
 
 
 class _Remote(_Way, Generic[P, R]):

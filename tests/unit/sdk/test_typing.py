@@ -31,6 +31,8 @@ def main(x: int) -> None: ...
 async def use() -> None:
     reveal_type(double.remote(1))  # str
     reveal_type(double.local(1))  # str
+    reveal_type(await double.local.aio(1))  # str
+    reveal_type(await wait.local.aio(1))  # float
     reveal_type(await double.remote.aio(1, loud=True))  # str
     reveal_type(double.spawn(1))  # FunctionCall[str]
     reveal_type(double.spawn(1).get(timeout=1))  # str
