@@ -203,6 +203,11 @@ class _Local(_Way, Generic[P, R, L]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> L:
         return self._function._ingle_raw(*args, **kwargs)
 
+    @property
+    def __wrapped__(self) -> Callable[P, L]:
+        """Its signature and documentation are those of the function: `inspect` looks here."""
+        return self._function._ingle_raw
+
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         result: Any = self(*args, **kwargs)
         return await result if hasattr(result, "__await__") else result

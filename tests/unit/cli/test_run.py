@@ -67,6 +67,11 @@ def test_a_function_is_chosen_by_name(program):
     assert chosen.name == "f" and chosen.remote is not None and chosen.function(3) == 3
 
 
+def test_the_options_of_a_function_are_its_own(program):
+    chosen = run.choose(program(ONE), "f", "p.py")
+    assert run.arguments_of(chosen, "p.py::f", ("--x", "3")) == ([], {"x": 3})
+
+
 def test_the_only_function_is_chosen(program):
     text = TWO.split("@app.function(name")[0]
     assert run.choose(program(text), "", "p.py").name == "f"
