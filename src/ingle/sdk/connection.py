@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 
 
 RECONNECT_S = 60.0
+NOTICE_S = 1.0  #: a server that is away for longer is spoken of
 RECONNECT_DELAY_S_MAX = 1.0
 #: Acknowledgements wait for company: so many, or so long.
 ACKS_MIN = 64
@@ -295,12 +296,19 @@ class Connection:
 
     def _come_back(self, lost: Exception) -> Any:
         """The new transport; None: there will be none, and everybody knows."""
-        deadline = time.monotonic() + reconnect_s()
+        from ingle.sdk import output
+
+        lost_s = time.monotonic()
+        deadline = lost_s + reconnect_s()
         delay = 0.02
         error = lost
+        said = False
         while not self._closing:
             try:
-                return self._resume(self._dial())
+                transport = self._resume(self._dial())
+                if said:
+                    output.show_notice("server", self._where, "the server is back", done=True)
+                return transport
             except (AuthError, VersionError, InvalidError) as refused:
                 self._fail(refused)
                 return None
@@ -317,6 +325,10 @@ class Connection:
                     )
                 )
                 return None
+            if not said and time.monotonic() - lost_s > NOTICE_S:
+                said = True
+                text = f"{self._where} is away; waiting up to {reconnect_s():g} s for it (INGLE_RECONNECT_S)"
+                output.show_notice("server", self._where, text)
             time.sleep(delay)
             delay = min(delay * 2, RECONNECT_DELAY_S_MAX)
         return None

@@ -10,7 +10,9 @@ import pytest
 
 import ingle
 from ingle.exceptions import ConnectionError, InvalidError
+from ingle.sdk import connection, output
 from ingle.sdk.connection import current
+from ingle.testing.waiting import wait_until
 from ingle.wire import api
 
 
@@ -170,6 +172,32 @@ def test_the_connection_stays_away(deploy, stub, monkeypatch):
     with pytest.raises(ConnectionError):
         call.result(10)
     stub.refuse_ws = False
+
+
+def test_a_server_that_is_away_is_spoken_of(deploy, stub, monkeypatch):
+    class Shown:
+        def __init__(self):
+            self.notices = []
+
+        def notice(self, kind, topic, text, done):
+            self.notices.append((kind, text, done))
+
+        def logs(self, app, lines): ...
+
+    f = deploy(double)
+    shown = Shown()
+    monkeypatch.setattr(connection, "NOTICE_S", 0.0)
+    with output.showing(shown):
+        stub.hold = True
+        call = ThreadPoolExecutor(1).submit(f.remote, 1)
+        stub.wait(lambda: stub.said(api.PutInputs))
+        stub.refuse_ws = True
+        stub.drop()
+        wait_until(lambda: any("is away" in text and not done for _, text, done in shown.notices), "the notice")
+        stub.refuse_ws = False
+        wait_until(lambda: any(done for _, _, done in shown.notices), "the notice's end")
+        stub.release()
+        assert call.result(10) == 2
 
 
 def test_a_malformed_frame_is_an_error(deploy, stub):
