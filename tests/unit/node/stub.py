@@ -87,7 +87,7 @@ class StubServer:
             return await asyncio.wait_for(look(), WAIT_S)
         except asyncio.TimeoutError:
             raise AssertionError(
-                f"no {kind.__name__}; heard {[repr(m)[:200] for m, _ in self.said[after:]][-30:]}"
+                f"no {kind.__name__}; heard {[repr(m)[:400] for m, _ in self.said[after:]][-30:]}"
             ) from None
 
     def all(self, kind: type) -> list[Any]:
