@@ -366,10 +366,10 @@ class Agent:
             life.logs.acknowledged()
 
     def _on_grant(self, message: w.GrantYields, payload: memoryview) -> None:
-        self.ledger.granted(message.input, message.items)
+        self.ledger.taken(message.input, message.taken)
         life = self.lives.get(message.container)
         if life is not None and life.inbox is not None:
-            life.inbox.grant(message.input, message.items)
+            life.inbox.grant(message.input, message.taken)
 
     def _on_to_client(self, message: w.ToClient, payload: memoryview) -> None:
         life = self.lives.get(message.container)

@@ -275,10 +275,10 @@ class Inbox:
         self._waiting.extendleft(reversed(self._take_back()))
         return self.running
 
-    def grant(self, input: str, items: int) -> None:
-        """The generator may yield so many more."""
+    def grant(self, input: str, taken: int) -> None:
+        """So many of the generator's items have been taken in all."""
         if input in self._sent and self._control is not None:
-            self._control.send(wire.pack(wire.CREDIT, input.encode(), str(items).encode()))
+            self._control.send(wire.pack(wire.CREDIT, input.encode(), str(taken).encode()))
 
     def _take_back(self) -> list[_Item]:
         """The packets that the runner has not read: the kernel gives each to one reader only."""

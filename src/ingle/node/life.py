@@ -381,7 +381,7 @@ class Life:
         payloads, files = rest[::2], rest[1::2]
         if first == 0:
             self._host.ledger.forget_items(input)
-        if first + len(payloads) > self._host.ledger.granted_so_far(input) + wire.YIELDS_AHEAD_MAX:
+        if first + len(payloads) > self._host.ledger.taken_so_far(input) + wire.YIELDS_AHEAD_MAX:
             raise wire.WireError("more items than it was granted")
         self._outbox.add(Items(input, first, payloads, files, []))
 

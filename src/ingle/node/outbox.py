@@ -98,12 +98,12 @@ class Items:
 
 
 class Ledger:
-    """All outputs of a node that the server has not acknowledged, and the items of generators that it has not consumed."""
+    """All outputs of a node that the server has not acknowledged, and the items of generators that no client has taken."""
 
     def __init__(self) -> None:
         self._outputs: dict[str, tuple[str, Output]] = {}
         self._items: dict[str, tuple[str, deque[tuple[int, bytes, bool]]]] = {}
-        self._granted: dict[str, int] = {}
+        self._taken: dict[str, int] = {}  #: of generators in `_items`
         self.bytes = 0
 
     @property
@@ -121,20 +121,21 @@ class Ledger:
             kept.append((items.first + n, payload, n in items.blobs))
             self.bytes += len(payload)
 
-    def granted(self, input: str, count: int) -> None:
-        """The client has consumed so many more items."""
-        upto = self._granted[input] = self._granted.get(input, 0) + count
-        if input in self._items:
-            kept = self._items[input][1]
-            while kept and kept[0][0] < upto:
-                self.bytes -= len(kept.popleft()[1])
+    def taken(self, input: str, count: int) -> None:
+        """The client has taken so many items in all; said twice, the highest counts."""
+        if input not in self._items:
+            return
+        count = self._taken[input] = max(count, self.taken_so_far(input))
+        kept = self._items[input][1]
+        while kept and kept[0][0] < count:
+            self.bytes -= len(kept.popleft()[1])
 
-    def granted_so_far(self, input: str) -> int:
-        return self._granted.get(input, 0)
+    def taken_so_far(self, input: str) -> int:
+        return self._taken.get(input, 0)
 
     def forget_items(self, input: str) -> None:
         """A new attempt begins, or the last one is acknowledged."""
-        self._granted.pop(input, None)
+        self._taken.pop(input, None)
         _, kept = self._items.pop(input, ("", ()))
         self.bytes -= sum(len(payload) for _, payload, _ in kept)
 

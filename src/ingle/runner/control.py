@@ -53,7 +53,7 @@ class Control:
         self.begun = b""  #: the input that is being handled
         self.cancelled: dict[bytes, bytes] = {}
         self.ended: deque[bytes] = deque(maxlen=_ENDED_MAX)
-        self.credit = 0  #: items that `begun` may yield beyond YIELDS_AHEAD_MAX
+        self.taken = 0  #: items of `begun` that have been taken: it may yield YIELDS_AHEAD_MAX more
         self.waiting = False
         self.over = False  #: this process serves no further input: it is being stopped, or it is a forked child
         self.forked = False
@@ -119,7 +119,7 @@ class Control:
             return b""
         if kind == wire.CREDIT:
             if name == self.begun and value.isdigit():
-                self.credit += int(value)
+                self.taken = max(self.taken, int(value))
                 if self.defer is not None:
                     self.defer(self.on_credit)
         elif kind == wire.CANCEL:

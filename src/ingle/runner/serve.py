@@ -95,9 +95,9 @@ class Server:
         return None
 
     def _iterate(self, name: bytes, items: "Any") -> None:
-        """Runs a generator, at most YIELDS_AHEAD_MAX items ahead of the credit."""
+        """Runs a generator, at most YIELDS_AHEAD_MAX items ahead of those that have been taken."""
         node = self.control
-        node.credit = 0
+        node.taken = 0
         index = 0
         following = items.__next__ if hasattr(items, "__next__") else iter(items).__next__
         throw = None
@@ -124,12 +124,12 @@ class Server:
     def _wait_for_credit(self, name: bytes, index: int) -> BaseException | None:
         """Until the next item may be sent; or the cancellation that came instead."""
         node = self.control
-        if index - node.credit < wire.YIELDS_AHEAD_MAX:
+        if index - node.taken < wire.YIELDS_AHEAD_MAX:
             return None
         try:
             node.running = name
             node.waiting = True
-            while index - node.credit >= wire.YIELDS_AHEAD_MAX and name not in node.cancelled:
+            while index - node.taken >= wire.YIELDS_AHEAD_MAX and name not in node.cancelled:
                 node.wait()
             node.waiting = False
             node.drain()  # what came together with the credit has raised its signal in vain

@@ -126,7 +126,7 @@ class TaskServer:
 
     async def _iterate(self, name: bytes, items: Any) -> None:
         node = self._control
-        node.credit = 0
+        node.taken = 0
         index = 0
         if not hasattr(items, "__anext__"):
             items = _as_async(items) if not hasattr(items, "__aiter__") else items.__aiter__()
@@ -139,7 +139,7 @@ class TaskServer:
             self._server.send_item(name, index, item)
             index += 1
             try:
-                while index - node.credit >= wire.YIELDS_AHEAD_MAX:
+                while index - node.taken >= wire.YIELDS_AHEAD_MAX:
                     self._credit = self._loop.create_future()
                     await self._credit
             except asyncio.CancelledError as error:

@@ -38,7 +38,7 @@ INLINE_BYTES_MAX = 96 << 10
 MESSAGE_BYTES_MAX = 160 << 10
 #: A real-time signal, as user code seldom wants those.
 CANCEL_SIGNAL = 41
-#: Generator items that may be sent before the first CREDIT, and ahead of it.
+#: Generator items that may be sent before the first CREDIT, and beyond those that the last one counted.
 YIELDS_AHEAD_MAX = 64
 RUNNER_FILE = "runner-"
 MARK = b"\x1eingle "
@@ -50,7 +50,7 @@ HELLO = b"hello"  # role (b"runner" or b"client"), pid as the runner sees it, Py
 SETUP = b"setup"  # pairs: see SETUP_KEYS
 INPUT = b"input"  # input id, payload, file (b"" or its name; then the payload is empty)
 CANCEL = b"cancel"  # input id, reason (b"cancelled" or b"timeout")
-CREDIT = b"credit"  # input id, items
+CREDIT = b"credit"  # input id, items taken in all (said twice: the highest counts)
 # Runner to node.
 READY = b"ready"  # pairs of phase name and milliseconds (with decimals: "1.250")
 START_FAILED = b"start_failed"  # payload as packed by `pack_raised`

@@ -1,7 +1,7 @@
 """`.remote_gen`: items as the remote generator yields them, with back-pressure.
 
-The generator may be YIELDS_AHEAD_MAX items ahead; half of that is granted anew each time half has been taken. A new
-attempt begins at item 0 again: what has been yielded here already is left out.
+The generator may be YIELDS_AHEAD_MAX items ahead; how many have been taken is said each time half of that has been. A
+new attempt begins at item 0 again: what has been yielded here already is left out, and counts as taken when it comes.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ CREDIT_STEP = YIELDS_AHEAD_MAX // 2
 class GeneratorCall(OneInput):
     """A generator under way, and its items that have arrived and not been taken."""
 
-    __slots__ = ("_arrived", "_attempt", "_expected", "_taken", "_uncredited")
+    __slots__ = ("_arrived", "_expected", "_reached", "_said", "_taken")
 
     def __init__(self, connection: Connection, function: str, wake: Wake | AioWake):
         super().__init__(connection, GENERATOR, function, wake)
         self._arrived: list[tuple[bytes, bool]] = []
-        self._attempt = 0
+        self._reached = (0, 0)  # the attempt, and how many of its items have come: one value, as two threads look at it
         self._expected = 0  # index of the next item that is new to us
-        self._uncredited = 0
+        self._taken = 0  # items that the caller has been given
+        self._said = (0, 0)  # as `_credit`
 
     def take(self) -> Result | None:
         """The next item; None: wait for the next wake-up.
@@ -52,34 +53,42 @@ class GeneratorCall(OneInput):
         """
         if self._arrived:
             payload, is_blob = self._arrived.pop(0)
-            self._credit(1)
+            self._taken += 1
+            self._say_taken()
             return RETURNED, payload, is_blob
         if self.error is not None:
             raise fresh(self.error)
         if self.result is None:
+            self._say_taken()  # a new attempt may have brought only what has been taken already
             return None
         if self.result[0] == RETURNED:
             raise StopIteration
         open_result(self._connection, self.result)
         return None
 
-    def _credit(self, items: int) -> None:
-        self._uncredited += items
-        if self._uncredited >= CREDIT_STEP and self.result is None and self._connection.error is None:
-            items, self._uncredited = self._uncredited, 0
-            self._connection.say(api.Credit(input_id(self.id, 0), items), kept=True)
+    def _credit(self) -> tuple[int, int]:
+        """The attempt, and how many of its items have been taken."""
+        attempt, reached = self._reached
+        return attempt, min(reached, self._taken)
+
+    def _say_taken(self) -> None:
+        attempt, taken = self._credit()
+        said = self._said[1] if attempt == self._said[0] else 0
+        if taken - said >= CREDIT_STEP and self.result is None and self._connection.error is None:
+            self._said = (attempt, taken)
+            self._connection.say(api.Credit(input_id(self.id, 0), attempt, taken), kept=True)
 
     def yielded(self, attempt: int, first: int, items: list[tuple[bytes, bool]]) -> None:
-        if attempt < self._attempt:
+        latest, reached = self._reached
+        if attempt < latest:
             return  # of an attempt that is over
-        self._attempt = attempt
         known = self._expected - first
         if known < 0:
             self.failed(ConnectionError("items of a remote generator were lost with the connection"))
             return
+        self._reached = (attempt, max(reached if attempt == latest else 0, first + len(items)))
         new = items[known:]
         self._expected += len(new)
-        self._uncredited += len(items) - len(new)
         self._arrived += new
         self._wake.set()
 
@@ -91,8 +100,10 @@ class GeneratorCall(OneInput):
 
     def again(self) -> Iterable[tuple[Any, Any]]:
         yield from super().again()
-        # Credit on its way may have been lost: without it the generator would wait for ever.
-        yield api.Credit(input_id(self.id, 0), CREDIT_STEP), b""
+        # What was on its way may have been lost: without it the generator would wait for ever.
+        attempt, taken = self._credit()
+        if taken:
+            yield api.Credit(input_id(self.id, 0), attempt, taken), b""
 
 
 def remote_gen(function: AnyFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:

@@ -233,13 +233,12 @@ class Calls:
             self._fail_all([i for i in call.inputs.values() if i.outcome is None], failure)
         self.flush()
 
-    def credit(self, session: Session, input_id: str, items: int) -> str:
-        """The client took so many items; gives the container that may yield as many more, "" if none runs it."""
+    def credit(self, session: Session, input_id: str, attempt: int, taken: int) -> tuple[str, int]:
+        """The client took so many items of that attempt. Gives the container to tell how many, "" if there is none."""
         found = self._inputs.get(input_id)
-        if found is None or found.items is None or found.call.session is not session or items <= 0:
-            return ""
-        found.items.credit(items)
-        return found.items.container
+        if found is None or found.items is None or found.call.session is not session:
+            return "", 0
+        return found.items.container if found.items.credit(attempt, taken) else "", found.items.taken
 
     # ---- spawned ones
 
@@ -482,16 +481,19 @@ class Calls:
         return found is not None and found.outcome is None
 
     def expect(self, container: str, input_ids: Sequence[str]) -> list[tuple[str, int]]:
-        """A node holds these; perhaps somebody will ask for them. Gives the generators whose client was here before their
-        node, with the number of items that each may yield beyond what the node knows."""
-        now, owed = time.monotonic(), []
+        """A node holds these; perhaps somebody will ask for them. Gives the generators of which its client has taken items,
+        with how many: what the node was told of that may have been lost."""
+        now, taken = time.monotonic(), []
         for input_id in input_ids:
             found = self._inputs.get(input_id)
             if found is None:
                 self._strangers.setdefault(input_id, Stranger(now, container))
-            elif found.items is not None and found.outcome is None and not found.items.container:
-                owed.append((input_id, found.items.adopt(container)))
-        return owed
+            elif found.items is not None and found.outcome is None:
+                if not found.items.container:
+                    found.items.adopt(container)
+                elif found.items.container == container and found.items.taken:
+                    taken.append((input_id, found.items.taken))
+        return taken
 
     def _claim(self, input_id: str, stranger: Stranger) -> None:
         items = self._inputs[input_id].items

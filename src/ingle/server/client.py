@@ -132,9 +132,9 @@ class Clients:
             self._failed(session, message)
 
     def _credit(self, session: Session, message: api.Credit, _: memoryview) -> None:
-        container = self._calls.credit(session, message.input, message.items)
+        container, taken = self._calls.credit(session, message.input, message.attempt, message.taken)
         if container:
-            self._nodes.grant(container, message.input, message.items)
+            self._nodes.grant(container, message.input, taken)
 
     def _failed(self, session: Session, message: Any) -> None:
         name = new_id("er")

@@ -156,11 +156,11 @@ class Nodes:
         # No await beyond this point: from here on the world stands still until the scheduler knows.
         peer = self._peer(link, message.node)
         self._close_clients(peer)
-        held, unwanted, owed = self._held(peer, message, ended)
+        held, unwanted, taken = self._held(peer, message, ended)
         peer.send(wire.NodeWelcome(self._server, unwanted, *self._blobs))
         for spec in self._images.wanted():
             peer.send(wire.EnsureImage(spec))
-        for grant in owed:
+        for grant in taken:
             peer.send(grant)
         self._events.post(events.NodeJoined(peer.node.id, peer.node.boot_id, peer.node.capacity, tuple(held)))
         log.info("node %s (%s) joined with %d containers", peer.node.name, peer.node.id, len(held))
@@ -179,8 +179,8 @@ class Nodes:
     def _held(
         self, peer: Peer, message: wire.NodeHello, ended: set[str]
     ) -> tuple[list[events.Held], list[str], list[wire.GrantYields]]:
-        """What it has that is wanted, for the scheduler; what is not; and what its generators may yield more."""
-        held, unwanted, owed = [], [], []
+        """What it has that is wanted, for the scheduler; what is not; and what was taken of its generators."""
+        held, unwanted, taken = [], [], []
         here = {report.container for report in message.containers}
         for record in self._containers.on_node(peer.node.id):
             if record.id not in here:
@@ -189,8 +189,8 @@ class Nodes:
             function = self._functions.find(report.function)
             stranger = self._containers.app_of(report.container) is None
             inputs = [i for i in report.inputs if self._calls.held(i) or (stranger and i not in ended)]
-            claimed = self._calls.expect(report.container, inputs)
-            owed += [wire.GrantYields(report.container, one, items) for one, items in claimed if items]
+            generators = self._calls.expect(report.container, inputs)
+            taken += [wire.GrantYields(report.container, *one) for one in generators]
             if report.state in (states.STOPPING, states.EXITED):
                 continue
             if function is None:
@@ -212,7 +212,7 @@ class Nodes:
             record.seen = report.state
             record.inputs = dict.fromkeys(inputs)
             held.append(events.Held(report.container, report.function, report.state == states.READY, tuple(inputs)))
-        return held, unwanted, owed
+        return held, unwanted, taken
 
     def left(self, peer: Peer, link: Link) -> None:
         """The connection is gone; the node has its grace to come back."""
@@ -262,10 +262,10 @@ class Nodes:
         peer = self.peers.get(node_id)
         return peer is not None and peer.send(message, payload)
 
-    def grant(self, container: str, input_id: str, items: int) -> None:
+    def grant(self, container: str, input_id: str, taken: int) -> None:
         record = self._containers.running.get(container)
         if record is not None:
-            self.send(record.node_id, wire.GrantYields(container, input_id, items))
+            self.send(record.node_id, wire.GrantYields(container, input_id, taken))
 
     def _broadcast(self, message: wire.EnsureImage) -> None:
         for peer in self.peers.values():

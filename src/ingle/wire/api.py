@@ -76,10 +76,12 @@ class CancelCall:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """The generator may yield `items` more."""
+    """Of this attempt, as `Yielded` numbers it, so many items have been taken in all: the generator may yield as many
+    and YIELDS_AHEAD_MAX more. May be said twice, and is said again after a reconnect; the highest counts."""
 
     input: str
-    items: int
+    attempt: int
+    taken: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,9 +204,11 @@ class AckLogs:
 
 @dataclass(frozen=True, slots=True)
 class GrantYields:
+    """As api.Credit, for the attempt that this container runs or ran last. It is said again after each NodeHello."""
+
     container: str
     input: str
-    items: int
+    taken: int
 
 
 @dataclass(frozen=True, slots=True)

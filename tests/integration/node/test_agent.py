@@ -291,9 +291,16 @@ async def test_a_generator_yields_as_far_as_it_is_granted(here):
         return found
 
     await here.server.heard(w.NodeYielded, lambda m: m.first + len(m.sizes) == 64)
+    for taken in (10, 10, 5):  # said again, and late
+        await here.server.tell(w.GrantYields("co-1", "fc-1:0", taken))
+    await here.server.heard(w.NodeYielded, lambda m: m.first + len(m.sizes) == 74)
+    mark = len(here.server.said)
+    await here.server.cut()  # the node says again what was not taken, and no more
+    await here.server.heard(w.NodeYielded, lambda m: m.first == 73, after=mark)
+    assert [first for first, _ in items()][74:] == list(range(10, 74))
     await here.server.tell(w.GrantYields("co-1", "fc-1:0", 200))
     assert (await here.server.output("fc-1:0"))[0] == "returned"
-    assert items() == [(n, n) for n in range(200)]
+    assert items()[:74] + items()[138:] == [(n, n) for n in range(200)]
 
 
 async def test_an_endless_printer_waits_for_the_server(here):

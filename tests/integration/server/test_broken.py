@@ -84,7 +84,7 @@ async def test_messages_about_what_is_not_there_do_no_harm(world):
         api.UnwatchCall("fc-1"),
         api.CancelCall("fc-1"),
         api.CloseCall("fc-1"),
-        api.Credit("fc-1:0", 5),
+        api.Credit("fc-1:0", 1, 5),
         api.Attach("ap-none"),
     ):
         await client.say(message)

@@ -173,7 +173,7 @@ async def test_a_generator_yields_with_credit(world):
     await fake.say(node.NodeYielded(container, one, 0, [1, 2]), b"abb")
     message, payload = await client.wait(api.Yielded)
     assert (message.input, message.first, message.sizes, bytes(payload)) == (one, 0, [1, 2], b"abb")
-    await client.say(api.Credit(one, 2))
+    await client.say(api.Credit(one, message.attempt, 2))
     assert (await fake.wait(node.GrantYields))[0] == node.GrantYields(container, one, 2)
     await fake.say(node.NodeYielded(container, one, 1, [2, 1]), b"bbc")  # the first of these is known
     message, payload = await client.wait(api.Yielded, first=2)

@@ -122,7 +122,7 @@ async def test_a_generator_goes_on_where_it_was(world):
     (container,) = fake.containers
     await fake.say(node.NodeYielded(container, one, 0, [1, 1]), b"ab")
     first, _ = await client.wait(api.Yielded)
-    await client.say(api.Credit(one, 1))
+    await client.say(api.Credit(one, first.attempt, 1))
     await fake.wait(node.GrantYields)
     await world.kill(server)
 
@@ -154,21 +154,24 @@ async def test_a_generator_goes_on_though_its_client_was_back_before_its_node(wo
     await fake.until(lambda: any(fake.inputs.values()))
     (container,) = fake.containers
     await fake.say(node.NodeYielded(container, one, 0, [1]), b"a")
-    await client.wait(api.Yielded)
+    before, _ = await client.wait(api.Yielded)
     await world.kill(server)
 
     server = await world.server()
     again = await world.client(server, client.session)
     await again.say(api.Attach(app))
     await again.put(function, [b"a"], "generator", call=call)
-    await again.say(api.Credit(one, 32))
+    await again.say(api.Credit(one, before.attempt, 1))
     await again.say(api.WatchCall("fc-unknown"))
     await again.wait(api.CallState)  # all that it said before has been heard
     await reopen(fake, server)
-    assert (await fake.wait(node.GrantYields))[0] == node.GrantYields(container, one, 32)
+    await fake.say(node.NodeYielded(container, one, 0, [1]), b"a")  # as nobody said that it was taken
+    message, _ = await again.wait(api.Yielded, first=0)
+    await again.say(api.Credit(one, message.attempt, 1))
+    await fake.wait(node.GrantYields, container=container, input=one, taken=1)
     await fake.say(node.NodeYielded(container, one, 1, [1]), b"b")
-    message, payload = await again.wait(api.Yielded)
-    assert (message.first, bytes(payload)) == (1, b"b")
+    _, payload = await again.wait(api.Yielded, first=1)
+    assert bytes(payload) == b"b"
     fake.run = lambda function, payload: ("returned", b"")
     fake.answer_all()
     assert await again.output(call) == ("returned", b"")
@@ -295,3 +298,33 @@ async def settled(server):
     for _ in range(3):
         await server._database.write(lambda connection: None)
         await asyncio.sleep(0)
+
+
+async def test_what_was_taken_of_a_generator_is_said_again_to_a_node_that_reconnects(world):
+    server = await world.server()
+    fake = await world.node(server)
+    fake.answering = False
+    client = await world.client(server)
+    app, function = await world.app(server, "g", client=client, is_generator=True)
+    call = await client.put(function, [b"a"], "generator")
+    one = f"{call}:0"
+    await fake.until(lambda: any(fake.inputs.values()))
+    (container,) = fake.containers
+    await fake.say(node.NodeYielded(container, one, 0, [1] * 64), b"a" * 64)
+    message, _ = await client.wait(api.Yielded)
+    await fake.drop()
+    await client.say(api.Credit(one, message.attempt, 32))  # the link that would carry it on is broken
+    await client.say(api.WatchCall("fc-unknown"))
+    await client.wait(api.CallState)
+    await reopen(fake, server)
+    assert (await fake.wait(node.GrantYields))[0] == node.GrantYields(container, one, 32)
+
+    for _ in range(2):  # a client that reconnects says it again, and the items it has not taken come again
+        client = await world.client(server, client.session)
+        await client.say(api.Attach(app))
+        await client.put(function, [b"a"], "generator", call=call)
+        await client.say(api.Credit(one, message.attempt, 32))
+        assert (await client.wait(api.Yielded))[0] == api.Yielded(one, message.attempt, 32, [1] * 32)
+    await client.say(api.Credit(one, message.attempt, 64))
+    await fake.wait(node.GrantYields, taken=64)
+    assert [m.taken for m, _ in fake.got if isinstance(m, node.GrantYields)] == [32, 64]

@@ -124,14 +124,27 @@ def test_kept_until_acknowledged():
     assert ledger.bytes == 1 and not ledger.has("a:0") and ledger.has("b:0")
 
 
-def test_items_are_kept_until_they_are_consumed():
+def test_items_are_kept_until_they_are_taken():
     ledger = Ledger()
     ledger.keep_items("co-1", Items("a:0", 0, [b"0", b"1", b"2"], [b""] * 3, [1]))
-    ledger.granted("a:0", 2)
+    for taken in (2, 2, 1):  # said again, and late
+        ledger.taken("a:0", taken)
+        assert ledger.taken_so_far("a:0") == 2
     (frame,) = ledger.frames("a:0")
     assert w.CODEC.decode(frame)[0] == w.NodeYielded("co-1", "a:0", 2, [1], [])
     ledger.acknowledge(["a:0"])
-    assert ledger.bytes == 0 and not ledger.frames() and ledger.granted_so_far("a:0") == 0
+    assert ledger.bytes == 0 and not ledger.frames() and ledger.taken_so_far("a:0") == 0
+
+
+def test_a_new_attempt_begins_with_nothing_taken():
+    ledger = Ledger()
+    ledger.keep_items("co-1", Items("a:0", 0, [b"0", b"1"], [b""] * 2, []))
+    ledger.taken("a:0", 2)
+    ledger.forget_items("a:0")
+    ledger.taken("a:0", 2)  # late
+    assert ledger.taken_so_far("a:0") == 0
+    ledger.keep_items("co-1", Items("a:0", 0, [b"0"], [b""], []))
+    assert len(ledger.frames("a:0")) == 1
 
 
 def test_a_full_ledger_says_so(monkeypatch):

@@ -158,8 +158,8 @@ class Runner:
         if signalled:
             self.process.send_signal(wire.CANCEL_SIGNAL)
 
-    def credit(self, name: str, items: int) -> None:
-        self.control.send(wire.pack(wire.CREDIT, name.encode(), b"%d" % items))
+    def credit(self, name: str, taken: int) -> None:
+        self.control.send(wire.pack(wire.CREDIT, name.encode(), b"%d" % taken))
 
     def silent(self, seconds: float = 0.1) -> bool:
         """Does nothing arrive on control for so long?"""

@@ -119,9 +119,12 @@ def test_a_generator_waits_for_credit(start):
         assert [runner.item()[0] for _ in range(wire.YIELDS_AHEAD_MAX)] == list(range(wire.YIELDS_AHEAD_MAX))
         assert runner.silent()
         runner.credit(name, 2)
+        runner.credit(name, 2)  # said again
         assert [runner.item()[0] for _ in range(2)] == [wire.YIELDS_AHEAD_MAX, wire.YIELDS_AHEAD_MAX + 1]
         assert runner.silent()
         runner.credit("fc-other:0", 50)
+        assert runner.silent()
+        runner.credit(name, 1)  # late
         assert runner.silent()
         runner.credit(name, 50)
         assert [runner.item()[1] for _ in range(34)] == list(range(66, 100))
@@ -133,7 +136,7 @@ def test_credit_that_comes_while_the_generator_works_counts(start):
     name = runner.put()
     for n in range(300):
         assert runner.item() == (n, n)
-        runner.credit(name, 1)
+        runner.credit(name, n + 1)
     assert runner.answer().outcome == "returned"
 
 

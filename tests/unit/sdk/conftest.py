@@ -237,7 +237,7 @@ class Stub:
             for input_id in [i for i in self.inputs if i.startswith(message.call + ":") and i not in self.results]:
                 self._end(session, input_id, "failed", Failure("cancelled", "it was cancelled").pack())
         elif isinstance(message, api.Credit):
-            self.credits[message.input] = self.credits.get(message.input, 64) + message.items
+            self.credits[message.input] = max(self.credits.get(message.input, 64), 64 + message.taken)
             with self.news:
                 self.news.notify_all()
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import pickle
+import threading
 
 import pytest
 
@@ -86,6 +88,40 @@ def test_a_new_attempt_leaves_out_what_was_yielded(deploy, stub):
     stub.release()
     reader.join(10)
     assert got == ["a", "b", "c"]
+
+
+def test_what_was_taken_is_said_in_all_of_each_attempt_and_again_after_a_reconnect(deploy, stub):
+    f = deploy(count)
+    stub.hold = True
+    stub.functions["fu-count"] = lambda to: iter(())
+    items = f.remote_gen(4)
+    got = []
+    reader = threading.Thread(target=lambda: got.extend(itertools.islice(items, 150)))
+    reader.start()
+    stub.wait(lambda: stub.said(api.PutInputs))
+    one = stub.said(api.PutInputs)[0].call + ":0"
+
+    def say(attempt, first, end):
+        data = [pickle.dumps(n) for n in range(first, end)]
+        stub.tell(api.Yielded(one, attempt, first, [len(d) for d in data]), b"".join(data))
+
+    def credits():
+        return [(m.attempt, m.taken) for m in stub.said(api.Credit)]
+
+    say(7, 0, 100)
+    stub.wait(lambda: (7, 96) in credits())
+    say(9, 0, 64)  # nothing of it is new, and it waits for more credit
+    stub.wait(lambda: credits()[-1] == (9, 64))
+    say(9, 64, 120)
+    stub.wait(lambda: credits()[-1] >= (9, 96))
+    before = len(credits())
+    stub.drop()
+    stub.wait(lambda: len(credits()) > before)
+    assert (9, 96) <= credits()[-1] <= (9, 120)
+    say(9, 120, 150)
+    reader.join(10)
+    assert got == list(range(150))
+    items.close()
 
 
 def test_lost_items_are_an_error(deploy, stub):

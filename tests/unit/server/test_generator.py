@@ -1,7 +1,6 @@
 """A generator's items between its node and its client."""
 
-from ingle.model.call import YIELDS_AHEAD_MAX
-from ingle.server.generator import SLACK, Items
+from ingle.server.generator import Items
 
 
 def items(*texts):
@@ -36,18 +35,40 @@ def test_a_new_attempt_begins_at_nought_with_a_higher_number():
 
 def test_another_server_process_numbers_attempts_higher():
     one = Items()
-    one.credit(3)
-    assert one.adopt("co-1") == 3 and one.owed == 0
+    first = one.attempt
+    one.adopt("co-1")
+    assert one.attempt > first
     assert one.take(70, items("k")) == items("k")
+    assert one.taken == 70
     assert one.take(72, items("m")) is None
 
 
-def test_few_items_are_kept():
+def test_what_the_client_took_is_forgotten():
     one = Items()
     one.begin("co-1")
     for n in range(1000):
         one.take(n, items(str(n)))
-        one.credit(1)
-    assert len(one.kept) == SLACK == YIELDS_AHEAD_MAX
-    one.credit(1 << 60)
-    assert one.consumed == 1000
+    assert one.credit(one.attempt, 990)
+    assert list(one.kept) == items(*map(str, range(990, 1000)))
+    assert one.credit(one.attempt, 1 << 60) and one.taken == 1000  # no more than there are
+    assert not one.kept
+
+
+def test_credit_said_twice_counts_once():
+    one = Items()
+    one.begin("co-1")
+    one.take(0, items(*"abcd"))
+    assert one.credit(one.attempt, 2)
+    assert not one.credit(one.attempt, 2) and not one.credit(one.attempt, 1)
+    assert one.taken == 2 and list(one.kept) == items("c", "d")
+
+
+def test_credit_of_an_attempt_that_is_over_says_nothing_of_the_next():
+    one = Items()
+    one.begin("co-1")
+    one.take(0, items(*"abcd"))
+    before = one.attempt
+    one.begin("co-1")
+    one.take(0, items(*"abcd"))
+    assert not one.credit(before, 4)
+    assert one.taken == 0 and len(one.kept) == 4
