@@ -244,18 +244,3 @@ def test_not_running(stub):
     assert "app.run()" in str(caught.value)
     with pytest.raises(InvalidError, match=r"\.remote\("):
         f(1)
-
-
-def test_a_large_result_is_acknowledged_when_it_has_been_fetched(deploy, stub):
-    f = deploy(double)
-    stub.hold = True
-    call = f.map([b"x" * INLINE_BYTES_MAX])  # doubled: a blob
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(next, call)
-        stub.wait(lambda: stub.said(api.PutInputs))
-        fetched = stub.fetched = []
-        stub.release()
-        assert len(first.result(10)) == 2 * INLINE_BYTES_MAX
-    (input_id,) = [f"{m.call}:0" for m in stub.said(api.PutInputs)]
-    stub.wait(lambda: any(input_id in m.inputs for m in stub.said(api.AckOutputs)))
-    assert fetched == ["before any acknowledgement"]
