@@ -8,7 +8,7 @@ from e2e.support import PROGRAMS
 from ingle.testing import wait_until
 
 
-@pytest.mark.parametrize("check", ["at_most_two", "up_to_six", "what_never_fits"])
+@pytest.mark.parametrize("check", ["at_most_two", "up_to_six", "what_never_fits", "calls_within_calls"])
 def test_bounds(ingle, check):
     ingle.run("run", f"scales.py::{check}").ok()
 

@@ -8,7 +8,7 @@ keeps the answers that nobody acknowledged, and says in its NodeJoined what it h
 import heapq
 import random
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ingle.model.function import FunctionSpec, Scaling
 from ingle.model.image import ImageSpec
@@ -119,7 +119,7 @@ class World:
         self.handle(event)
         if self.chance(0.05):
             if isinstance(event, events.InputsQueued):  # the server knows which have ended, and queues those no more
-                event = events.InputsQueued(event.function, [id for id in event.inputs if id in self.pending])
+                event = replace(event, inputs=[id for id in event.inputs if id in self.pending])
             self.handle(event)
         if self.chance(0.03) and isinstance(event, SAID_LATE):
             server = self.servers
@@ -375,7 +375,7 @@ class World:
         if not self.kinds[function].removed:
             for id in ids:
                 self.pending[id] = function
-            self.hear(events.InputsQueued(function, list(ids)))
+            self.hear(events.InputsQueued(function, list(ids), inside=self.chance(0.2)))
 
     def call_off(self, ids):
         self.handle(events.Tick(self.now_s))  # the server has not decided before this

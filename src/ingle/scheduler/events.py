@@ -66,6 +66,7 @@ class InputsQueued:
 
     function: str
     inputs: list[str]
+    inside: bool = False  #: called by a program in a container: it keeps its room while it waits for them
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ STOP_UNHEARD = "stop"
 BACKOFF_OVER = "backoff"
 
 
-def start(cluster: Cluster, function: Function, node: Node) -> None:
+def start(cluster: Cluster, function: Function, node: Node, over: bool = False) -> None:
     container = cluster.new_container(function, node)
+    container.over = over
     oldest = next(iter(function.queue.values()), None)
     queued_s = max(0.0, cluster.now_s - oldest.queued_s) if oldest else 0.0
     cluster.say(StartContainer(container.id, node.id, function.id, queued_s))

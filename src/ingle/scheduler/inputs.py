@@ -14,8 +14,10 @@ RETRY_DUE = "retry"
 CANCEL_UNHEARD = "cancel"
 
 
-def queue(cluster: Cluster, function: Function, ids: Iterable[str]) -> None:
-    """New ones go to the back. Those that are known already stay what they are; orphans have found their function."""
+def queue(cluster: Cluster, function: Function, ids: Iterable[str], inside: bool = False) -> None:
+    """New ones go to the back; those that a container waits for to the front, as its room is lost until they have ended.
+    Those that are known already stay what they are; orphans have found their function."""
+    new = []
     known, orphans, waiting, now_s = cluster.inputs, cluster.orphans, function.queue, cluster.now_s
     for id in ids:
         if id in known:
@@ -23,7 +25,11 @@ def queue(cluster: Cluster, function: Function, ids: Iterable[str]) -> None:
         if orphans and id in orphans:
             known[id] = orphans.pop(id)
             continue
-        known[id] = waiting[id] = Input(id, function, now_s)
+        known[id] = waiting[id] = Input(id, function, now_s, inside)
+        if inside:
+            new.append(id)
+    for id in reversed(new):
+        waiting.move_to_end(id, last=False)
     cluster.dirty[function.id] = function
 
 

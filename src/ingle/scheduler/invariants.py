@@ -39,7 +39,8 @@ def _check_node(cluster: Cluster, node: Node) -> None:
     assert node.memory - node.free_memory == sum(c.memory for c in containers), (
         f"{node.id}: memory is not accounted for"
     )
-    assert node.free_cpu >= 0 and node.free_memory >= 0, f"{node.id} is overfull"
+    over = sum(c.cpu for c in containers if c.over)
+    assert node.free_cpu + over >= 0 and node.free_memory >= 0, f"{node.id} is overfull"
     stopping = [c for c in containers if c.state == STOPPING]
     assert node.freeing_cpu == sum(c.cpu for c in stopping) and node.freeing_memory == sum(
         c.memory for c in stopping

@@ -71,6 +71,8 @@ def _tick(cluster: Cluster, event: events.Tick) -> None:
         _TIMERS[what](cluster, whom, which)
     if cluster.progressing or cluster.recalling or cluster.standing:
         dispatch.notice_slowness(cluster, seen_s)
+    if cluster.blocked:
+        room.help_inner(cluster)
     if cluster.blocked or cluster.claim is not None:
         room.consider_claims(cluster)
 
@@ -129,7 +131,7 @@ def _function_removed(cluster: Cluster, event: events.FunctionRemoved) -> None:
 def _inputs_queued(cluster: Cluster, event: events.InputsQueued) -> None:
     function = cluster.functions.get(event.function)
     if function is not None:
-        inputs.queue(cluster, function, event.inputs)
+        inputs.queue(cluster, function, event.inputs, event.inside)
 
 
 def _inputs_cancelled(cluster: Cluster, event: events.InputsCancelled) -> None:

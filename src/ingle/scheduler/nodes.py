@@ -46,10 +46,12 @@ def bring(cluster: Cluster, node: Node, one: Held) -> None:
         if function is None:
             cluster.say(StopContainer(one.container, node.id, "its function is removed"))
             return
-        if function.cpu > node.free_cpu or function.memory > node.free_memory:
+        over = function.cpu > node.free_cpu
+        if (over and not one.inputs) or function.memory > node.free_memory:
             cluster.say(StopContainer(one.container, node.id, "its room was given to others"))
             return
         container = adopt(cluster, function, node, one)
+        container.over = over
         if function.spec.single_use and one.ready and not one.inputs:  # it may have had its one input
             fleet.stop(cluster, container, "it may have run its one input")
             return

@@ -5,16 +5,18 @@ from collections.abc import Iterable
 from ingle.scheduler.state import Function, Node
 
 
-def choose_node(nodes: Iterable[Node], function: Function, reserved: Node | None = None) -> Node | None:
+def choose_node(
+    nodes: Iterable[Node], function: Function, reserved: Node | None = None, *, over: bool = False
+) -> Node | None:
     """The node with room on which the least is left over, so that big needs find room later; None if none has room.
-    `reserved` is kept for another function."""
+    `reserved` is kept for another function. `over`: only memory counts, and the node least over its cpu is the best."""
     best, least = None, 0.0
     for node in nodes:
         cpu = node.free_cpu - function.cpu
         memory = node.free_memory - function.memory
-        if not node.up or cpu < 0 or memory < 0 or node is reserved:
+        if not node.up or (cpu < 0 and not over) or memory < 0 or node is reserved:
             continue
-        left = cpu / (node.cpu or 1) + memory / (node.memory or 1)
+        left = -cpu if over else cpu / (node.cpu or 1) + memory / (node.memory or 1)
         if best is None or left < least:
             best, least = node, left
     return best
@@ -61,7 +63,7 @@ def why_waiting(nodes: Iterable[Node], function: Function) -> str:
     memory = max(node.free_memory for node in able)
     if function.memory > memory:
         return f"waiting for memory: needs {function.memory} MiB, {memory} free"
-    cpu = max(node.free_cpu for node in able)
+    cpu = max(0, *(node.free_cpu for node in able))
     if function.cpu > cpu:
         return f"waiting for cpu: needs {_cores(function.cpu)}, {cpu / 1000:g} free"
     if all(function.cpu > node.free_cpu or function.memory > node.free_memory for node in able):

@@ -5,6 +5,10 @@ waited longest first, one container a turn. A smaller need may pass a larger one
 machines empty; for the large one there is the second means, the *claim*: a function that has been blocked for FAIR_S claims a node,
 and containers of others there are stopped as soon as they hold nothing, until it fits. Idle containers of others are stopped
 at once for an input that waits. No container is stopped below its function's `min_containers`.
+
+A container whose program calls functions keeps its room until they have answered. When such containers fill the cluster,
+what they wait for never starts; so for these inner calls containers are started beyond the cpu that there is, one each
+INNER_S, as far as memory goes: those that wait use none of theirs.
 """
 
 from itertools import islice
@@ -19,6 +23,10 @@ BLOCKED_TRIES = 16
 FAIR_S = 2.0
 CLAIM_S = 60.0
 CLAIM_S_SOFT = 10.0
+#: Inner calls that have been blocked for so long get a container beyond the cpu that there is.
+INNER_S = 0.5
+#: Inputs of a queue that are looked at for inner calls; these go to its front.
+INNER_SCAN_MAX = 16
 #: Idle containers looked at to make room for one.
 EVICTION_SCAN_MAX = 64
 #: After the first event so long, nodes of a restarted server may still be on their way back: nothing is unplaceable.
@@ -91,6 +99,28 @@ def retry_blocked(cluster: Cluster) -> None:
                     lucky = True
                 elif not function.queue:  # only wants a reserve: lets others pass
                     cluster.blocked.move_to_end(function.id)
+
+
+# ---- calls from inside containers
+
+
+def help_inner(cluster: Cluster) -> None:
+    """One container for each function that has been blocked for long while a container waits for it."""
+    claim = cluster.claim
+    for function in list(islice(cluster.blocked.values(), BLOCKED_TRIES)):
+        if cluster.now_s - function.blocked_s < INNER_S or autoscale.missing(function, cluster.now_s) <= 0:
+            continue
+        if not any(input.inside for input in islice(function.queue.values(), INNER_SCAN_MAX)):
+            continue
+        reserved = claim.node if claim is not None and claim.strict and claim.function is not function else None
+        nodes = [node for node in cluster.nodes.values() if holds(node, function)]
+        node = choose_node(nodes, function, reserved, over=True)
+        if node is None:
+            continue
+        fleet.start(cluster, function, node, over=True)
+        function.blocked_s = cluster.now_s
+        if autoscale.missing(function, cluster.now_s) <= 0:
+            unblock(cluster, function)
 
 
 # ---- taking room

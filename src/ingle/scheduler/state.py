@@ -30,10 +30,11 @@ STARTING, IDLE, BUSY, STOPPING, GONE = "starting", "idle", "busy", "stopping", "
 class Input:
     """One set of arguments on its way to an end."""
 
-    __slots__ = ("also", "cancelled", "container", "failures", "function", "id", "lost", "queued_s", "state")
+    __slots__ = ("also", "cancelled", "container", "failures", "function", "id", "inside", "lost", "queued_s", "state")
 
-    def __init__(self, id: str, function: "Function", queued_s: float):
+    def __init__(self, id: str, function: "Function", queued_s: float, inside: bool = False):
         self.id = id
+        self.inside = inside  #: a container waits for it
         self.function = function
         self.queued_s = queued_s  #: when it came; kept when it runs again
         self.state = QUEUED
@@ -75,6 +76,7 @@ class Container:
         "id",
         "memory",
         "node",
+        "over",
         "progress_s",
         "recalled",
         "served",
@@ -88,6 +90,7 @@ class Container:
         self.function = function
         self.node = node
         self.cpu, self.memory = function.cpu, function.memory  #: as promised, whatever becomes of the spec
+        self.over = False  #: more than the node's cpu was promised for it: see room.help_inner
         self.state = STARTING
         self.since_s = now_s  #: in this state
         self.held: dict[str, Input] = {}

@@ -156,7 +156,8 @@ class Calls:
             return
         claimed = [i for i in fresh if i in self._strangers] if self._strangers else []
         strangers = [(i, self._strangers.pop(i)) for i in claimed]
-        self._events.post(InputsQueued(call.function.spec.id, fresh))
+        inside = call.session is not None and bool(call.session.container)
+        self._events.post(InputsQueued(call.function.spec.id, fresh, inside))
         for input_id, stranger in strangers:
             if input_id in self._inputs:
                 self._claim(input_id, stranger)

@@ -22,6 +22,23 @@ huge = app.function(name="huge", memory=16_000_000)(hold)
 wide = app.function(name="wide", cpu=1000.0)(hold)
 
 
+@app.function(cpu=1.0, memory=64)
+def inner(x):
+    return x + 1
+
+
+@app.function(cpu=1.0, memory=64)
+def outer(x):
+    """As many as there are cores keep every core while they wait for the inner one."""
+    return inner.remote(x) * 2
+
+
+@app.local_entrypoint()
+def calls_within_calls():
+    count = 3 * (os.cpu_count() or 1)
+    assert list(outer.map(range(count))) == [(x + 1) * 2 for x in range(count)]
+
+
 @app.local_entrypoint()
 def at_most_two():
     tokens = list(few.map([0.5] * 8))

@@ -106,3 +106,62 @@ def test_a_smaller_need_may_pass_a_larger_one_for_a_while():
     told.ask(1, "fu-2", "fc-2")
     told.add("fu-3", memory_mib=512)
     assert of(told.ask(1, "fu-3", "fc-3"), commands.StartContainer)
+
+
+def full_of_waiting(told):
+    """Every container of fu-1 runs an input that calls fu-2."""
+    told.add("fu-1", cpu_milli=500, memory_mib=100)
+    starts = of(told.ask(10), commands.StartContainer)
+    told.ready(*(start.container for start in starts))
+    told.add("fu-2", cpu_milli=500, memory_mib=100)
+    return [start.container for start in starts]
+
+
+def test_what_containers_wait_for_starts_beyond_the_cpu():
+    told = Driver(cpu_milli=1000, memory_mib=1000)
+    parents = full_of_waiting(told)
+    assert len(parents) == 2
+    told.tell(events.InputsQueued("fu-2", ["fc-2:0", "fc-2:1"], inside=True))
+    (start,) = of(told.pass_s(0.7), commands.StartContainer)
+    assert start.function == "fu-2"
+    assert sent(told.ready(start.container)) == {start.container: ["fc-2:0"]}
+    told.end(start.container, "fc-2:0")
+    for parent in parents:
+        out = told.end(parent, *told.cluster.containers[parent].held)
+    assert of(out, commands.SendInputs)
+
+
+def test_what_people_call_waits_for_cpu():
+    told = Driver(cpu_milli=1000, memory_mib=1000)
+    full_of_waiting(told)
+    told.ask(1, "fu-2", "fc-2")
+    assert not of(told.pass_s(30.0), commands.StartContainer)
+
+
+def test_not_even_inner_calls_go_beyond_the_memory():
+    told = Driver(cpu_milli=1000, memory_mib=350)
+    full_of_waiting(told)
+    told.tell(events.InputsQueued("fu-2", ["fc-2:0"], inside=True))
+    (start,) = of(told.pass_s(1.0), commands.StartContainer)
+    told.ready(start.container)
+    told.tell(events.InputsQueued("fu-2", ["fc-3:0"], inside=True))
+    assert not of(told.pass_s(10.0), commands.StartContainer)
+
+
+def test_a_function_that_calls_itself_goes_on_as_far_as_memory_goes():
+    told = Driver(cpu_milli=1000, memory_mib=1000)
+    told.add("fu-1", cpu_milli=500, memory_mib=100)
+    starts = of(told.ask(50), commands.StartContainer)
+    told.ready(*(start.container for start in starts))
+    for depth in range(5):  # each inner input calls once more; the calls of people stand behind them
+        told.tell(events.InputsQueued("fu-1", [f"fc-in{depth}:0"], inside=True))
+        (start,) = of(told.pass_s(0.7), commands.StartContainer)
+        assert sent(told.ready(start.container)) == {start.container: [f"fc-in{depth}:0"]}
+
+
+def test_a_container_beyond_the_cpu_outlives_the_server():
+    told = Driver(cpu_milli=1000, memory_mib=1000, nodes=0)
+    told.add("fu-1", cpu_milli=500, memory_mib=100)
+    held = tuple(events.Held(f"co-{n}", "fu-1", True, (f"fc-1:{n}",)) for n in range(3))
+    out = told.join(held=(*held, events.Held("co-idle", "fu-1", True, ())))
+    assert [stop.container for stop in of(out, commands.StopContainer)] == ["co-idle"]
