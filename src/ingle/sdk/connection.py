@@ -80,6 +80,13 @@ _encode = api.CODEC.encode
 _decode = api.CODEC.decode
 
 
+class Reference(bytes):
+    """What stands for a blob with an output in it: acknowledged when the blob has been fetched, as the server keeps it
+    no longer than that."""
+
+    input: str
+
+
 class Connection:
     """A session with the server; any thread may use it.
 
@@ -181,6 +188,17 @@ class Connection:
         self._nudged.add(flushable)
         self._wake.set()
 
+    def fetch(self, reference: bytes) -> Any:
+        """What the reference to a blob stands for. The server may forget the blob afterwards.
+
+        Raises:
+            ingle.Error: it cannot be had.
+        """
+        value = self.blobs.get(reference)
+        if isinstance(reference, Reference):
+            self._acks.append(reference.input)
+        return value
+
     def _take_acks(self) -> list[bytes]:
         with self._ack_lock:
             acks = self._acks[:]
@@ -249,9 +267,13 @@ class Connection:
                 last, handler, batch = call_id, calls.get(call_id), []
             if not index.isdigit():
                 raise FrameError(f"Outputs: {input_id[:80]!r} is no input id")
-            if handler is None or handler.kind != SPAWN:
+            piece = pieces[position]
+            if handler is not None and handler.kind != SPAWN and position in blobs:
+                piece = Reference(piece)
+                piece.input = input_id
+            elif handler is None or handler.kind != SPAWN:
                 self._acks.append(input_id)
-            batch.append((int(index), outcomes[position], pieces[position], position in blobs))
+            batch.append((int(index), outcomes[position], piece, position in blobs))
         if batch and handler is not None:
             handler.ended(batch)
 

@@ -24,7 +24,7 @@ def open_result(connection: Connection, result: Result) -> Any:
     """
     outcome, payload, is_blob = result
     if is_blob:
-        payload = connection.blobs.get(payload)
+        payload = connection.fetch(payload)
     if outcome == RETURNED:
         return loads(payload)
     raise exception_of(outcome, payload)
@@ -33,7 +33,7 @@ def open_result(connection: Connection, result: Result) -> Any:
 async def open_aio(connection: Connection, result: Result) -> Any:
     """`open_result`; what must be fetched first is fetched in a thread."""
     if result[2]:
-        data = await in_thread(connection.blobs.get, result[1])
+        data = await in_thread(connection.fetch, result[1])
         result = (result[0], data, False)
     return open_result(connection, result)
 

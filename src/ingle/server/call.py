@@ -49,14 +49,17 @@ NUMBER_MAX = 1 << 40
 LOOK_S = 0.005
 
 _CALL_ID = re.compile(r"fc-[0-9a-z]{8,40}")
+#: A blob that holds one value; those named by their content are shared.
+_VALUE = re.compile(r"bl-[0-9a-z]{16}")
 _CODES = {"cancelled": "cancelled", "unplaceable": "placement", "lost": "execution"}
 
 
 class Calls:
-    def __init__(self, events: Events, functions: Functions, spawned: Spawned, tasks: Tasks):
+    def __init__(self, events: Events, functions: Functions, spawned: Spawned, blobs: Blobs, tasks: Tasks):
         self._events = events
         self._functions = functions
         self._spawned = spawned
+        self._blobs = blobs
         self._tasks = tasks
         self._calls: dict[str, Call] = {}
         self._inputs: dict[str, Input] = {}
@@ -105,6 +108,7 @@ class Calls:
             number += 1
         for position in message.blobs:
             known[message.first + position].blob = True
+            known[message.first + position].stored = pieces[position].decode("ascii", "replace")
         session.held.bytes += size
         session.held.inputs += len(fresh)
         call.pending += len(fresh)
@@ -412,12 +416,15 @@ class Calls:
                 code = _CODES.get(verdict, "server")
                 self._finish(found, FAILED, Failure(code, reason or _text(verdict)).pack(), False)
 
-    def retry(self, input_id: str) -> None:
+    def retry(self, input_id: str) -> bool:
+        """Another attempt comes. Whether this one had answered."""
         found = self._inputs.get(input_id)
-        if found is not None and found.outcome is None:
-            found.answer = None
-            if found.items is not None:
-                found.items.stop()
+        if found is None or found.outcome is not None:
+            return False
+        answered, found.answer = found.answer is not None, None
+        if found.items is not None:
+            found.items.stop()
+        return answered
 
     def flush(self) -> None:
         """Sends what has gathered: at the end of every batch of events."""
@@ -464,7 +471,14 @@ class Calls:
         self._inputs.pop(found.id, None)
         if call.inputs.pop(found.number, None) is not None and not call.spawned:
             call.session.held.inputs -= 1
+            self._discard(found)
         self._forget_if_done(call)
+
+    def _discard(self, found: Input) -> None:
+        """Its client has its output, so nobody says it again: what it had on disk is of no more use to anybody."""
+        blobs = {found.stored, found.output.decode("ascii", "replace") if found.output_blob else ""}
+        for blob in filter(_VALUE.fullmatch, blobs):
+            self._tasks.start(self._blobs.delete(blob))
 
     def _forget_if_done(self, call: Call) -> None:
         if not call.inputs and not call.accepting:
@@ -523,8 +537,8 @@ class Calls:
         """Ids of blobs that inputs and outputs in memory name."""
         named = set()
         for found in self._inputs.values():
-            if found.blob and found.payload is not None:
-                named.add(found.payload.decode("ascii", "replace"))
+            if found.stored:
+                named.add(found.stored)
             if found.output_blob:
                 named.add(found.output.decode("ascii", "replace"))
         return named

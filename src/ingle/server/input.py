@@ -53,6 +53,7 @@ class Input:
         "output",
         "output_blob",
         "payload",
+        "stored",
     )
 
     def __init__(self, input_id: str, call: Call, number: int, payload: bytes | None, blob: bool = False):
@@ -61,6 +62,7 @@ class Input:
         self.number = number
         self.payload = payload  #: None: it has ended, or (spawned) is only on disk
         self.blob = blob
+        self.stored = payload.decode("ascii", "replace") if blob and payload else ""  #: id of its blob
         self.answer: tuple[str, bytes, bool] | None = None
         self.outcome: str | None = None
         self.output: bytes = b""

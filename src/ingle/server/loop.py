@@ -145,7 +145,8 @@ class Loop:
         self._calls.end(command.inputs, command.verdict, command.reason)
 
     def _retry_input(self, command: commands.RetryInput) -> None:
-        self._calls.retry(command.input)
+        if self._calls.retry(command.input):
+            self._nodes.forget_answer(command.input)
 
     # ---- containers
 

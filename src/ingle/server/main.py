@@ -128,7 +128,7 @@ class Server:
         images = Images(sessions)
         sources = Sources(self._blobs)
         spawned = Spawned(self._call_rows, self._blobs, functions, tasks)
-        calls = Calls(events, functions, spawned, tasks)
+        calls = Calls(events, functions, spawned, self._blobs, tasks)
         apps = Apps(
             AppRows(self._database),
             events,

@@ -117,6 +117,8 @@ class Nodes:
         self._logs = logs
         self._sessions = sessions
         self._blobs = (blobs_path, blobs_probe)
+        self._answering: Peer | None = None  #: whose answers are being heard
+        self._retried: set[str] = set()  #: of them, those that do not stand
         self.peers: dict[str, Peer] = {}
         self.clients: Clients  # set by whoever makes it
         self.execs: Execs
@@ -262,6 +264,13 @@ class Nodes:
         peer = self.peers.get(node_id)
         return peer is not None and peer.send(message, payload)
 
+    def forget_answer(self, input_id: str) -> None:
+        """The answer that is being heard does not stand. Its node has to know before it is sent the input again, or it would
+        take that for the old attempt said twice, and say its answer again."""
+        if self._answering is not None:
+            self._answering.send(wire.AckNodeOutputs([input_id]))
+            self._retried.add(input_id)
+
     def grant(self, container: str, input_id: str, taken: int) -> None:
         record = self._containers.running.get(container)
         if record is not None:
@@ -305,7 +314,12 @@ class Nodes:
             (message.inputs[n], message.outcomes[n], pieces[n], n in blobs, message.runs_ms[n] / 1000)
             for n in range(count)
         ]
+        self._answering = peer
         taken = self._calls.answered(peer, message.container, answers)
+        self._answering = None
+        if self._retried:
+            taken = [i for i in taken if i not in self._retried]
+            self._retried.clear()
         if taken:
             peer.acknowledge(taken)
 

@@ -148,6 +148,7 @@ class FakeNode(Wire):
         self.answering = True
         self.starting = True
         self.run = lambda function, payload: ("returned", payload)
+        self.sent = lambda message: None  # hears of each SendInputs first
         self.unsaid = []
 
     async def open(self, server, reports=None):
@@ -170,6 +171,7 @@ class FakeNode(Wire):
             if self.starting:
                 self.later(node.ContainerReady(message.container, {"process": 1.0}))
         elif isinstance(message, node.SendInputs):
+            self.sent(message)
             pieces = split(payload, message.sizes)
             self.inputs[message.container] += zip(message.inputs, pieces, strict=True)
             if self.answering:

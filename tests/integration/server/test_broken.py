@@ -1,5 +1,6 @@
 """Peers that say nonsense, disks that are full, nodes that fall silent: an error where it can be seen, and nothing lost."""
 
+import hashlib
 import struct
 import time
 
@@ -241,6 +242,27 @@ async def test_blobs_that_nothing_names_are_collected(world):
     await server.background.collect_blobs()
     there = [(await world.http(server, "GET", f"/v1/blobs/{blob}"))[0] for blob in (used, given, unused)]
     assert there == [200, 200, 404]
+
+
+async def test_large_values_do_not_outlive_their_inputs(world):
+    server = await world.server()
+    await world.node(server)
+    client = await world.client(server)
+    given, shared = "bl-" + "1" * 16, "bl-" + hashlib.sha256(b"x").hexdigest()
+    for blob in (given, shared):
+        await world.http(server, "PUT", f"/v1/blobs/{blob}", data=b"x")
+
+    async def there(blob):
+        return (await world.http(server, "GET", f"/v1/blobs/{blob}"))[0] == 200
+
+    _, function = await world.app(server, "f", client=client)
+    call = await client.put(function, [given.encode(), shared.encode()], blobs=[0, 1])
+    await client.until(lambda: len(client.outputs) == 2)
+    assert await there(given)  # the client may say it again until it has acknowledged the output
+    await client.say(api.AckOutputs(list(client.outputs)))
+    await wait_until_async(lambda: not server.parts.calls._inputs, "both are forgotten")
+    await wait_until_async(lambda: not server.parts.blobs.path(given).exists(), "its blob is gone")
+    assert await there(shared), call  # what is named by its content may be a source file as well
 
 
 async def test_spawned_inputs_need_their_blobs(world):

@@ -78,6 +78,24 @@ async def test_a_raised_exception_is_retried_and_then_passed_on(world):
     assert await client.call(function, b"a") == ("raised", b"boom 2")
 
 
+async def test_a_retry_at_once_is_not_taken_for_the_last_attempt_said_twice(world):
+    server = await world.server()
+    fake = await world.node(server)
+    fake.run = lambda function, payload: ("raised", b"boom")
+    client = await world.client(server)
+    retries = {"max_retries": 3, "initial_delay": 0.0}
+    _, function = await world.app(server, "f", client=client, retries=retries)
+    sent_too_early = []
+    fake.sent = lambda message: sent_too_early.extend(
+        i for i in message.inputs if fake.ran.count(i) > fake.acked.count(i)
+    )
+    call = await client.put(function, [b"a", b"b", b"c"])
+    await client.until(lambda: len(client.outputs) == 3)
+    assert not sent_too_early  # a node says an answer again that nobody has acknowledged
+    assert sorted(fake.ran) == sorted(f"{call}:{n}" for n in (0, 1, 2) for _ in range(4))
+    await fake.until(lambda: len(fake.acked) == 12)
+
+
 async def test_cancelled_inputs_that_wait_never_run(world):
     server = await world.server()
     client = await world.client(server)

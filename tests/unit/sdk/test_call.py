@@ -10,6 +10,7 @@ import pytest
 
 import ingle
 from ingle.exceptions import ConnectionError, InvalidError
+from ingle.model.call import INLINE_BYTES_MAX
 from ingle.sdk import connection, output
 from ingle.sdk.connection import current
 from ingle.testing.waiting import wait_until
@@ -244,3 +245,17 @@ def test_not_running(stub):
     assert "app.run()" in str(caught.value)
     with pytest.raises(InvalidError, match=r"\.remote\("):
         f(1)
+
+
+def test_a_large_result_is_acknowledged_when_it_has_been_fetched(deploy, stub):
+    f = deploy(double)
+    results = f.map([b"x" * INLINE_BYTES_MAX] * 2, kwargs={"plus": b""})  # doubled: blobs
+
+    def acknowledged(number):
+        return [i for m in stub.said(api.AckOutputs) for i in m.inputs if i.endswith(f":{number}")]
+
+    assert len(next(results)) == 2 * INLINE_BYTES_MAX
+    stub.wait(lambda: acknowledged(0))
+    assert not acknowledged(1)
+    assert len(next(results)) == 2 * INLINE_BYTES_MAX
+    stub.wait(lambda: acknowledged(1))
