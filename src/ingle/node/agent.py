@@ -217,7 +217,8 @@ class Agent:
         waiting = self.ledger.by_container()
         reports = []
         for life in self.lives.values():
-            held = life.held()
+            # What a dead one held is lost; it may run in another one of ours by now.
+            held = life.held() if life.state != states.EXITED else []
             inputs = held + [input for input in waiting.pop(life.id, []) if input not in held]
             reports.append(w.ContainerReport(life.id, life.spec.id, life.state, inputs))
         self._link.say(w.CODEC.encode(w.NodeHello(WIRE_VERSION, self._node, reports)))

@@ -187,7 +187,8 @@ class Nodes:
         for record in self._containers.on_node(peer.node.id):
             if record.id not in here:
                 self._over(record.id, "its node does not have it any more")
-        for report in message.containers:
+        # An input that was in a container that is over may be in another one by now: the living ones first.
+        for report in sorted(message.containers, key=lambda one: one.state in (states.STOPPING, states.EXITED)):
             function = self._functions.find(report.function)
             stranger = self._containers.app_of(report.container) is None
             inputs = [i for i in report.inputs if self._calls.held(i) or (stranger and i not in ended)]

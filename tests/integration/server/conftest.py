@@ -142,6 +142,7 @@ class FakeNode(Wire):
         self.node = Node("no-" + name, name, capacity or Resources(8000, 8192), boot)
         self.containers = {}
         self.inputs = {}  # by container: what it holds, in order
+        self.states = {}  # by container, where it is not "ready"
         self.ran = []
         self.acked = []
         self.stopped = []
@@ -160,7 +161,7 @@ class FakeNode(Wire):
 
     def reports(self):
         return [
-            node.ContainerReport(c, start.function.id, "ready", [i for i, _ in self.inputs[c]])
+            node.ContainerReport(c, start.function.id, self.states.get(c, "ready"), [i for i, _ in self.inputs[c]])
             for c, start in self.containers.items()
         ]
 

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from ingle.wire import api, node
 
 
@@ -176,6 +178,38 @@ async def test_a_generator_goes_on_though_its_client_was_back_before_its_node(wo
     fake.answer_all()
     assert await again.output(call) == ("returned", b"")
     assert fake.ran.count(one) <= 1
+
+
+@pytest.mark.parametrize("client_first", [True, False])
+async def test_a_generator_goes_on_in_its_living_container_not_in_a_dead_one_of_before(world, client_first):
+    server = await world.server()
+    fake = await world.node(server)
+    fake.answering = False
+    client = await world.client(server)
+    app, function = await world.app(server, "g", client=client, is_generator=True)
+    call = await client.put(function, [b"a"], "generator")
+    one = f"{call}:0"
+    await fake.until(lambda: any(fake.inputs.values()))
+    (dead,) = fake.containers
+    await fake.say(node.ContainerExited(dead, "killed", "it was killed", "", [], one))
+    await fake.until(lambda: len(fake.containers) == 2 and all(fake.inputs.values()))
+    (living,) = set(fake.containers) - {dead}
+    fake.states[dead] = "exited"  # the server may not have heard of it: it is said again
+    await world.kill(server)
+
+    server = await world.server()
+    if not client_first:
+        await reopen(fake, server)
+    again = await world.client(server, client.session)
+    await again.say(api.Attach(app))
+    await again.put(function, [b"a"], "generator", call=call)
+    if client_first:
+        await again.say(api.WatchCall("fc-unknown"))
+        await again.wait(api.CallState)  # all that it said before has been heard
+        await reopen(fake, server)
+    await fake.say(node.NodeYielded(living, one, 0, [1]), b"a")
+    _, payload = await again.wait(api.Yielded, first=0)
+    assert bytes(payload) == b"a"
 
 
 async def test_an_ephemeral_app_whose_owner_does_not_come_back_ends(world):
