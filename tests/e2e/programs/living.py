@@ -190,7 +190,7 @@ def a_container_for_each_input():
 @app.local_entrypoint()
 def a_call_without_a_running_app():
     idle = ingle.App("living-idle")
-    function = idle.function(name="facts")(facts.local)
+    function = idle.function(name="facts")(facts.__wrapped__)
     try:
         function.remote()
     except ingle.exceptions.InvalidError as error:

@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ingle.exceptions import SetupError
@@ -19,6 +20,7 @@ from ingle.node.runtime import seccomp, spec
 from ingle.node.runtime.base import Exit, RuntimeFault
 from ingle.node.runtime.fake import FakeRuntime
 from ingle.node.runtime.oci import OciRuntime
+from ingle.testing.waiting import wait_until_async
 
 BOUND_S = 20.0
 #: Bits of NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN and MKNOD.
@@ -204,6 +206,19 @@ async def test_many_at_once(runtime, tmp_path):
 
     await asyncio.gather(*map(one, range(20)))
     assert runtime.leftovers() == []
+
+
+async def test_no_process_of_the_runtime_stays_behind(runtime, tmp_path):
+    before = {child.pid for child in psutil.Process().children()}
+    started = await start(runtime, tmp_path, "exec sleep 60")
+    process = await runtime.exec("one", ["/bin/true"], env={}, cwd="/", tty=False)
+    assert await asyncio.wait_for(process.wait(), BOUND_S) == 0
+
+    def others():
+        return {child.pid for child in psutil.Process().children()} - before - {started.pid}
+
+    await wait_until_async(lambda: not others(), "only the container is left")
+    close(started)
 
 
 async def test_exec(runtime, tmp_path):

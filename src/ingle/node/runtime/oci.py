@@ -9,7 +9,8 @@ Between the runtime's exit and the moment the kernel has handed the orphan over,
 reaping tries again, for REAP_S_MAX at most.
 
 A runtime that fails may leave an orphan that we never heard of: dead, but not waited for, and as long as it is not, the
-first process of its pid namespace cannot end either. `_reap_strays` is for those.
+first process of its pid namespace cannot end either; and crun leaves one dead process at each start. `_reap_strays` is
+for those.
 """
 
 import asyncio
@@ -71,6 +72,7 @@ class OciRuntime:
         self._command = [path, *([CGROUP_MANAGER_DISABLED] if self._crun else []), f"--root={root}"]
         self._known: dict[str, _Container] = {}
         self._numbers = count(1)
+        self._strays_timer: asyncio.TimerHandle | None = None
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     async def start(self, container: str, bundle: Path, *, cgroup_procs: Sequence[Path] = ()) -> Started:
@@ -182,20 +184,29 @@ class OciRuntime:
                 watched.kill(signal.SIGKILL)
                 await asyncio.wait([watched.exited], timeout=REAP_S_MAX)
             watched.close()
+            self._reap_strays_soon()
         if code != 0:
-            self._reap_strays()
-            asyncio.get_running_loop().call_later(STRAYS_AGAIN_S, self._reap_strays)
+            self._reap_strays(of_containers=True)
+            asyncio.get_running_loop().call_later(STRAYS_AGAIN_S, self._reap_strays, True)
             raise RuntimeFault(f"{self.name} ended with {code}")
 
-    def _reap_strays(self) -> None:
-        """Wait for dead children of another pid namespace than ours that nobody watches."""
+    def _reap_strays_soon(self) -> None:
+        if self._strays_timer is None:
+            self._strays_timer = asyncio.get_running_loop().call_later(STRAYS_AGAIN_S, self._reap_strays)
+
+    def _reap_strays(self, of_containers: bool = False) -> None:
+        """Wait for dead children that nobody watches: the runtime's own (crun forks once more on its way into a pid namespace, and does
+        not wait for it) and, after a failed start, those of a container's pid namespace."""
+        if not of_containers:
+            self._strays_timer = None
         for child in psutil.Process().children():
             if child.pid in watched_pids:
                 continue
             try:
                 status = self.kernel.read(f"/proc/{child.pid}/status")
                 depth = next(len(line.split()) - 1 for line in status.splitlines() if line.startswith("NSpid:"))
-                if depth > 1:
+                ours = depth == 1 and f"Name:\t{self.name[:15]}\n" in status
+                if ours or (of_containers and depth > 1):
                     os.waitpid(child.pid, os.WNOHANG)
             except (OSError, StopIteration):
                 continue
